@@ -1,0 +1,317 @@
+"""The kernel's state: every object of a kind in one flat table at the top, objects naming each other by id.
+
+An object's id is the number of the 4 KiB page it is charged for; 0 is nil.  Every relation has a back reference, so
+that each removal is O(1) and an invariant speaks of one arbitrary object and its neighbours.  A table and a row are
+total: what was never written reads as a blank object or 0, on concrete state as under the prover.
+
+Source: Atmosphere (SOSP'25), sections 3 and 4: flat permission maps, objects of one page.
+"""
+
+from __future__ import annotations
+
+from typing import Final, Generic, TypeVar
+
+# What a page is (Page.kind): the one tag that is the type system of the kernel.
+FREE: Final = 0
+MAPPED: Final = 1
+"""A 4 KiB page that address spaces map."""
+MAPPED_BLOCK: Final = 2
+"""The first page of a 2 MiB block that address spaces map by one entry."""
+TABLE: Final = 3
+CONTAINER: Final = 4
+PROCESS: Final = 5
+THREAD: Final = 6
+
+KIND_NAMES: Final = ("free", "mapped", "mapped 2 MiB", "table", "container", "process", "thread")
+
+# What a 2 MiB block is (Block.kind).
+BLOCK_FREE: Final = 0
+BLOCK_WHOLE: Final = 1
+"""Mapped as one 2 MiB page: its 512 pages are merged."""
+BLOCK_SPLIT: Final = 2
+"""Its pages are handed out one by one."""
+
+# Thread states.
+RUNNING: Final = 1
+READY: Final = 2
+BLOCKED: Final = 3
+DEAD: Final = 4
+
+# Process states.
+NEW: Final = 1
+"""Created, no thread yet."""
+ALIVE: Final = 2
+ENDING: Final = 3
+"""Ended; what it holds is being taken from it, step by step."""
+ENDED: Final = 4
+"""Only its status is left, for the holder of its handle."""
+
+HANDLES: Final = 4096
+"""Handles a process can hold at once."""
+
+
+class Row(dict[int, int]):
+    """A sparse row of integers, 0 where nothing was written."""
+
+    __slots__ = ()
+
+    def __missing__(self, index: int) -> int:
+        return 0
+
+
+class Object:
+    """Base of all kernel objects: which table it is in, and its id there."""
+
+    __slots__ = ("id",)
+    table_name = ""
+
+    def __init__(self, id: int) -> None:
+        self.id = id
+
+
+class Memory(Object):
+    """The page allocator's own state (one object, id 0)."""
+
+    __slots__ = ("blocks", "fresh", "free_count", "free_stack", "partial_count", "partial_stack",
+                 "free_pages", "promised_pages", "promised_blocks")  # fmt: skip
+    table_name = "memory"
+
+    def __init__(self, id: int) -> None:
+        self.id = id
+        self.blocks: int = 0
+        """2 MiB blocks in the machine; they are numbered 1 to blocks, block 0 is never handed out."""
+        self.fresh: int = 1
+        """Blocks from here on were never used."""
+        self.free_count: int = 0
+        self.free_stack: Row = Row()
+        """Free blocks that were used before: entries 1 to free_count."""
+        self.partial_count: int = 0
+        self.partial_stack: Row = Row()
+        """Split blocks with a free page: entries 1 to partial_count."""
+        self.free_pages: int = 0
+        """Free pages in split blocks."""
+        self.promised_pages: int = 0
+        """Sum of what containers may still allocate: 4 KiB pages."""
+        self.promised_blocks: int = 0
+        """Sum of what containers may still allocate: 2 MiB blocks."""
+
+
+class Block(Object):
+    """A 2 MiB block; its id is its first page's number divided by 512."""
+
+    __slots__ = ("kind", "owner", "position", "carved", "listed", "stack")
+    table_name = "block"
+
+    def __init__(self, id: int) -> None:
+        self.id = id
+        self.kind: int = BLOCK_FREE
+        self.owner: int = 0
+        """The container charged for it, if whole."""
+        self.position: int = 0
+        """Its place in Memory.free_stack or Memory.partial_stack; 0 in neither."""
+        self.carved: int = 0
+        """If split: pages handed out at least once, from the block's start."""
+        self.listed: int = 0
+        self.stack: Row = Row()
+        """If split: its pages that were handed out and came back: entries 1 to listed."""
+
+
+class Page(Object):
+    """A 4 KiB page, or the 2 MiB block that starts with it."""
+
+    __slots__ = ("kind", "owner", "references", "block", "rank")
+    table_name = "page"
+
+    def __init__(self, id: int) -> None:
+        self.id = id
+        self.kind: int = FREE
+        self.owner: int = 0
+        """The container charged for it."""
+        self.references: int = 0
+        """Address-space entries that map it."""
+        self.block: int = 0
+        """The block it was carved from; 0 if it never was."""
+        self.rank: int = 0
+        """Its place in Block.stack while it is free."""
+
+
+class Container(Object):
+    """A container: what it may still allocate, what it is charged for, its cores.  The root is the only one yet."""
+
+    __slots__ = ("parent", "depth", "pages", "blocks", "used_pages", "used_blocks", "processes", "core")
+    table_name = "container"
+
+    def __init__(self, id: int) -> None:
+        self.id = id
+        self.parent: int = 0
+        self.depth: int = 0
+        self.pages: int = 0
+        """4 KiB pages it may still allocate."""
+        self.blocks: int = 0
+        """2 MiB blocks it may still allocate."""
+        self.used_pages: int = 0
+        self.used_blocks: int = 0
+        self.processes: int = 0
+        self.core: int = 0
+        """The core that its next thread is placed on."""
+
+
+class Process(Object):
+    """A process: an address space, threads, handles.
+
+    ``map_page[v]`` and ``map_permission[v]`` are the address space as an abstract map from the virtual page number v
+    to the page mapped there (the first page of a block for a 2 MiB mapping) and its permissions; the concrete tables
+    below ``root`` refine it.
+    """
+
+    __slots__ = ("container", "state", "status", "root", "mappings", "map_page", "map_permission",
+                 "thread_count", "threads", "holder", "holder_slot", "hosted", "waiter",
+                 "handle_count", "handle_opened", "handle_carved", "handle_listed", "handle_stack",
+                 "handle_object", "handle_generation")  # fmt: skip
+    table_name = "process"
+
+    def __init__(self, id: int) -> None:
+        self.id = id
+        self.container: int = 0
+        self.state: int = 0
+        self.status: int = 0
+        self.root: int = 0
+        """Its level-4 table."""
+        self.mappings: int = 0
+        """Entries in map_page."""
+        self.map_page: Row = Row()
+        self.map_permission: Row = Row()
+        self.thread_count: int = 0
+        self.threads: Row = Row()
+        """Its threads that have not ended: entries 0 to thread_count - 1."""
+        self.holder: int = 0
+        """The process that has a handle to it; 0 for none."""
+        self.holder_slot: int = 0
+        self.hosted: int = 0
+        """1 if the host started it and will collect its status."""
+        self.waiter: int = 0
+        """The thread blocked in process_wait for it."""
+        self.handle_count: int = 0
+        self.handle_opened: int = 0
+        """Handles ever opened: the generation of the last one."""
+        self.handle_carved: int = 0
+        """Slots used at least once, from 0."""
+        self.handle_listed: int = 0
+        self.handle_stack: Row = Row()
+        """Slots that came back: entries 1 to handle_listed."""
+        self.handle_object: Row = Row()
+        self.handle_generation: Row = Row()
+        """Of open handles; 0 where the slot is empty."""
+
+
+class Thread(Object):
+    """A thread.  Its registers are the hypervisor's; the kernel knows its state, queue, and what it waits for."""
+
+    __slots__ = ("process", "position", "state", "status", "core", "next", "previous", "rank",
+                 "holder_slot", "joiner", "waiting_for", "result")  # fmt: skip
+    table_name = "thread"
+
+    def __init__(self, id: int) -> None:
+        self.id = id
+        self.process: int = 0
+        self.position: int = 0
+        """Its place in Process.threads."""
+        self.state: int = 0
+        self.status: int = 0
+        self.core: int = 0
+        self.next: int = 0
+        self.previous: int = 0
+        """Neighbours in its core's run queue, if ready."""
+        self.rank: int = 0
+        """Its ticket in the queue: ranks grow from head to tail."""
+        self.holder_slot: int = -1
+        """Slot of the handle its process has to it; -1 for none."""
+        self.joiner: int = 0
+        """The thread blocked in thread_join for it."""
+        self.waiting_for: int = 0
+        """The thread or process whose end it waits for."""
+        self.result: int = 0
+        """What the call it was blocked in returns."""
+
+
+class PageTable(Object):
+    """A 512-entry table page of one address space, level 4 (root) to 1."""
+
+    __slots__ = ("level", "process", "parent", "slot", "base", "used", "entry", "permission")
+    table_name = "table"
+
+    def __init__(self, id: int) -> None:
+        self.id = id
+        self.level: int = 0
+        self.process: int = 0
+        self.parent: int = 0
+        self.slot: int = 0
+        self.base: int = 0
+        """The virtual page number that its entry 0 translates."""
+        self.used: int = 0
+        """Entries that are not empty."""
+        self.entry: Row = Row()
+        """A table of the next level, a page (level 1), or a block's first page (level 2); 0 if empty."""
+        self.permission: Row = Row()
+        """Of entries that map a page: READ | WRITE | EXECUTE."""
+
+
+class Core(Object):
+    """A core: the thread it runs and the FIFO of those that are ready to."""
+
+    __slots__ = ("container", "current", "head", "tail", "ticket", "ring")
+    table_name = "core"
+
+    def __init__(self, id: int) -> None:
+        self.id = id
+        self.container: int = 0
+        self.current: int = 0
+        self.head: int = 0
+        self.tail: int = 0
+        self.ticket: int = 1
+        self.ring: int = 0
+        """The next core of the same container, in a ring."""
+
+
+T = TypeVar("T", bound=Object)
+
+
+class Table(dict[int, T], Generic[T]):
+    """All objects of one kind by id; a blank object stands where none was created."""
+
+    __slots__ = ("blank",)
+
+    def __init__(self, blank: type[T]) -> None:
+        super().__init__()
+        self.blank = blank
+
+    def __missing__(self, id: int) -> T:
+        made = self.blank(id)
+        self[id] = made
+        return made
+
+
+class Kernel:
+    """The whole state of the microkernel."""
+
+    __slots__ = ("memory", "page", "block", "container", "process", "thread", "table", "core",
+                 "cores", "root", "journal", "log")  # fmt: skip
+
+    def __init__(self) -> None:
+        self.memory: Memory = Memory(0)
+        self.page: Table[Page] = Table(Page)
+        self.block: Table[Block] = Table(Block)
+        self.container: Table[Container] = Table(Container)
+        self.process: Table[Process] = Table(Process)
+        self.thread: Table[Thread] = Table(Thread)
+        self.table: Table[PageTable] = Table(PageTable)
+        self.core: Table[Core] = Table(Core)
+        self.cores: int = 0
+        self.root: int = 0
+        self.journal: list[tuple[Object, str, int] | tuple[Object, str, int, int]] = []
+        """What the transition since the last clear wrote: (object, field, old) or (object, row, index, old)."""
+        self.log = self.journal.append
+
+
+TABLES: Final[dict[int, str]] = {CONTAINER: "container", PROCESS: "process", THREAD: "thread", TABLE: "table"}
+"""The table that holds the object a page of this kind is charged for."""

@@ -1,0 +1,203 @@
+"""Processes: creation, sharing, exit, wait.
+
+Ending is a sequence of small steps, so that it can be interleaved with others' work: ``process_exit`` or
+``process_end`` marks the process as ending; then, in any order, ``thread_kill`` for each thread, ``unmap_page`` or
+``unmap_block`` for each mapping, ``handle_drop`` for each handle; at last ``process_finish``.
+"""
+
+from __future__ import annotations
+
+from abi.errors import EBUSY, ECHILD, EINVAL, ENOMEM, ENOSPC, ESRCH, OK
+from kernel.handles import close_handle, handle_available, handle_value, object_of, open_handle
+from kernel.objects import ALIVE, BLOCKED, CONTAINER, ENDED, ENDING, NEW, PROCESS, RUNNING, TABLE, THREAD, Kernel
+from kernel.page_allocator import allocate_page, free_page
+from kernel.thread import free_thread, new_thread, wake_waiter
+
+
+def new_process(k: Kernel, c: int) -> int:
+    """Creates a process with an empty address space in container c, which has two pages left.  Returns its id."""
+    s = allocate_page(k, c, PROCESS)
+    x = allocate_page(k, c, TABLE)
+    S = k.process[s]
+    S.container = c
+    S.state = NEW
+    S.root = x
+    X = k.table[x]
+    X.level = 4
+    X.process = s
+    C = k.container[c]
+    C.processes = C.processes + 1
+    return s
+
+
+def process_spawn(k: Kernel, c: int) -> int:
+    """The host creates a process in container c, whose status it will collect.  Returns its id; -EINVAL: no such
+    container; -ENOMEM: no quota for the process's page and its root table."""
+    if k.page[c].kind != CONTAINER: return -EINVAL
+    if k.container[c].pages < 2: return -ENOMEM
+    s = new_process(k, c)
+    S = k.process[s]
+    S.hosted = 1
+    return s
+
+
+def process_create(k: Kernel, t: int) -> int:
+    """Creates a child process in the container of thread t, and a handle to it.  Returns the handle; -ENOSPC: no free
+    handle; -ENOMEM: no quota for the process's page and its root table."""
+    p = k.thread[t].process
+    c = k.process[p].container
+    if not handle_available(k, p): return -ENOSPC
+    if k.container[c].pages < 2: return -ENOMEM
+    s = new_process(k, c)
+    slot = open_handle(k, p, s)
+    S = k.process[s]
+    S.holder = p
+    S.holder_slot = slot
+    return handle_value(k, p, slot)
+
+
+def process_start(k: Kernel, t: int, slot: int, generation: int) -> int:
+    """Creates the first thread of the process that thread t names.  Returns 0; -ESRCH: not a handle of a process;
+    -ECHILD: it has ended; -EBUSY: it has a thread already; -ENOMEM: no quota for the thread's page."""
+    s = object_of(k, k.thread[t].process, slot, generation)
+    if s == 0: return -ESRCH
+    if k.page[s].kind != PROCESS: return -ESRCH
+    S = k.process[s]
+    if S.state == ALIVE: return -EBUSY
+    if S.state != NEW: return -ECHILD
+    if k.container[S.container].pages < 1: return -ENOMEM
+    S.state = ALIVE
+    new_thread(k, s)
+    return OK
+
+
+def process_exit(k: Kernel, t: int, status: int) -> int:
+    """Running thread t ends its process.  -EINVAL: t does not run, or the status is not within 32 bits."""
+    T = k.thread[t]
+    if T.state != RUNNING: return -EINVAL
+    if status < 0 or status >= 1 << 32: return -EINVAL
+    S = k.process[T.process]
+    S.state = ENDING
+    S.status = status
+    return OK
+
+
+def process_end(k: Kernel, s: int, status: int) -> int:
+    """The host, a fault, or the end of its last thread ends process s.  -EINVAL: no such process, it is ending
+    already, or the status is not within 32 bits."""
+    if k.page[s].kind != PROCESS: return -EINVAL
+    S = k.process[s]
+    if S.state != NEW and S.state != ALIVE: return -EINVAL
+    if status < 0 or status >= 1 << 32: return -EINVAL
+    S.state = ENDING
+    S.status = status
+    return OK
+
+
+def free_process(k: Kernel, s: int) -> None:
+    """Frees process s, of which only the status is left and which has no holder."""
+    S = k.process[s]
+    C = k.container[S.container]
+    C.processes = C.processes - 1
+    S.container = 0
+    S.state = 0
+    S.status = 0
+    S.hosted = 0
+    S.handle_opened = 0
+    S.handle_carved = 0
+    S.handle_listed = 0
+    free_page(k, s)
+
+
+def handle_drop(k: Kernel, s: int, slot: int) -> int:
+    """A step of ending process s: it gives up the handle in ``slot``.  A child that has ended is freed, one that never
+    started ends, one that runs goes on with no holder.  -EINVAL: s is not ending; -ESRCH: the slot is empty;
+    -EBUSY: s still has threads."""
+    if k.page[s].kind != PROCESS: return -EINVAL
+    S = k.process[s]
+    if S.state != ENDING: return -EINVAL
+    if S.thread_count != 0: return -EBUSY
+    o = S.handle_object[slot]
+    if o == 0: return -ESRCH
+    close_handle(k, s, slot)
+    if k.page[o].kind == THREAD:
+        free_thread(k, o)
+        return OK
+    O = k.process[o]
+    O.holder = 0
+    O.holder_slot = 0
+    if O.state == ENDED:
+        free_process(k, o)
+        return OK
+    if O.state == NEW: O.state = ENDING
+    return OK
+
+
+def process_finish(k: Kernel, s: int) -> int:
+    """The last step of ending process s, which has no thread, mapping or handle left.  Its status goes to who waits
+    for it; without a holder nothing of it is left.  -EINVAL: s is not ending; -EBUSY: something is left."""
+    if k.page[s].kind != PROCESS: return -EINVAL
+    S = k.process[s]
+    if S.state != ENDING: return -EINVAL
+    if S.thread_count != 0 or S.handle_count != 0 or S.mappings != 0: return -EBUSY
+    x = S.root
+    X = k.table[x]
+    if X.used != 0: return -EBUSY
+    X.level = 0
+    X.process = 0
+    S.root = 0
+    free_page(k, x)
+    w = S.waiter
+    p = S.holder
+    if w != 0:
+        close_handle(k, p, S.holder_slot)
+        wake_waiter(k, w, S.status)
+        S.waiter = 0
+        S.holder = 0
+        S.holder_slot = 0
+        free_process(k, s)
+        return OK
+    if p == 0 and S.hosted == 0:
+        free_process(k, s)
+        return OK
+    S.state = ENDED
+    return OK
+
+
+def process_collect(k: Kernel, s: int) -> int:
+    """The host collects the status of process s, which it spawned and which has ended.  Returns the status;
+    -EINVAL: not such a process; -EBUSY: it has not ended."""
+    if k.page[s].kind != PROCESS: return -EINVAL
+    S = k.process[s]
+    if S.hosted != 1: return -EINVAL
+    if S.state != ENDED: return -EBUSY
+    status = S.status
+    free_process(k, s)
+    return status
+
+
+def process_wait(k: Kernel, t: int, slot: int, generation: int) -> int:
+    """Running thread t waits for the end of the child process it names.  Returns its status at once if it has ended;
+    else 0, and t is blocked.  -ESRCH: not a handle of a process; -EINVAL: it was never started; -EBUSY: another
+    thread waits for it."""
+    T = k.thread[t]
+    p = T.process
+    s = object_of(k, p, slot, generation)
+    if s == 0: return -ESRCH
+    if k.page[s].kind != PROCESS: return -ESRCH
+    S = k.process[s]
+    if S.state == NEW: return -EINVAL
+    if S.waiter != 0: return -EBUSY
+    if S.state == ENDED:
+        status = S.status
+        S.holder = 0
+        S.holder_slot = 0
+        close_handle(k, p, slot)
+        free_process(k, s)
+        return status
+    S.waiter = t
+    T.waiting_for = s
+    R = k.core[T.core]
+    R.current = 0
+    T.state = BLOCKED
+    return OK

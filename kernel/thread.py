@@ -1,0 +1,170 @@
+"""Threads: creation, exit, join.  A thread belongs to one process and is placed on one core of its container."""
+
+from __future__ import annotations
+
+from abi.errors import EBUSY, EDEADLK, EINVAL, ENOMEM, ENOSPC, ESRCH, OK
+from kernel.handles import close_handle, handle_available, handle_value, object_of, open_handle
+from kernel.objects import ALIVE, BLOCKED, DEAD, ENDING, NEW, READY, RUNNING, THREAD, Kernel
+from kernel.page_allocator import allocate_page, free_page
+from kernel.scheduler import dequeue, enqueue
+
+
+def new_thread(k: Kernel, s: int) -> int:
+    """Creates a ready thread in process s, whose container has a page left.  Returns its id."""
+    S = k.process[s]
+    t = allocate_page(k, S.container, THREAD)
+    T = k.thread[t]
+    C = k.container[S.container]
+    r = C.core
+    C.core = k.core[r].ring
+    T.process = s
+    T.position = S.thread_count
+    T.core = r
+    T.holder_slot = -1
+    S.threads[S.thread_count] = t
+    S.thread_count = S.thread_count + 1
+    enqueue(k, t)
+    return t
+
+
+def thread_start(k: Kernel, s: int) -> int:
+    """The host, or the personality it granted, adds a thread to process s.  Returns the thread's id; -EINVAL: no such
+    process or it has ended; -ENOMEM: no quota for the thread's page."""
+    S = k.process[s]
+    if S.state != NEW and S.state != ALIVE: return -EINVAL
+    if k.container[S.container].pages < 1: return -ENOMEM
+    S.state = ALIVE
+    return new_thread(k, s)
+
+
+def thread_create(k: Kernel, t: int) -> int:
+    """Creates a ready thread in the process of thread t, and a handle to it.  Returns the handle; -ENOSPC: no free
+    handle; -ENOMEM: no quota for the thread's page."""
+    s = k.thread[t].process
+    S = k.process[s]
+    if not handle_available(k, s): return -ENOSPC
+    if k.container[S.container].pages < 1: return -ENOMEM
+    u = new_thread(k, s)
+    slot = open_handle(k, s, u)
+    U = k.thread[u]
+    U.holder_slot = slot
+    return handle_value(k, s, slot)
+
+
+def unlink_thread(k: Kernel, t: int) -> None:
+    """Takes thread t off its core or queue, out of what it waits for, and out of its process."""
+    T = k.thread[t]
+    if T.state == RUNNING:
+        R = k.core[T.core]
+        R.current = 0
+    if T.state == READY: dequeue(k, t)
+    o = T.waiting_for
+    if o != 0:
+        if k.page[o].kind == THREAD:
+            O = k.thread[o]
+            O.joiner = 0
+        else:
+            W = k.process[o]
+            W.waiter = 0
+        T.waiting_for = 0
+    S = k.process[T.process]
+    n = S.thread_count - 1
+    last = S.threads[n]
+    S.threads[T.position] = last
+    L = k.thread[last]
+    L.position = T.position
+    S.threads[n] = 0
+    S.thread_count = n
+    T.position = 0
+
+
+def free_thread(k: Kernel, t: int) -> None:
+    """Frees thread t, which is in no queue and no process's list and has no handle."""
+    T = k.thread[t]
+    T.process = 0
+    T.state = 0
+    T.status = 0
+    T.core = 0
+    T.result = 0
+    T.joiner = 0
+    T.holder_slot = 0
+    free_page(k, t)
+
+
+def wake_waiter(k: Kernel, t: int, result: int) -> None:
+    """Thread t, blocked until an object ended, becomes ready; its call returns ``result``."""
+    T = k.thread[t]
+    T.waiting_for = 0
+    T.result = result
+    enqueue(k, t)
+
+
+def thread_exit(k: Kernel, t: int, status: int) -> int:
+    """Running thread t ends, and with the last thread its process.  Who joins it gets the status; without a handle to
+    it nothing of it is left.
+    -EINVAL: it does not run, or the status is not within 32 bits."""
+    T = k.thread[t]
+    if T.state != RUNNING: return -EINVAL
+    if status < 0 or status >= 1 << 32: return -EINVAL
+    s = T.process
+    unlink_thread(k, t)
+    S = k.process[s]
+    if S.thread_count == 0:
+        S.state = ENDING
+        S.status = status
+    j = T.joiner
+    if j != 0:
+        close_handle(k, s, T.holder_slot)
+        free_thread(k, t)
+        wake_waiter(k, j, status)
+        return OK
+    if T.holder_slot == -1:
+        free_thread(k, t)
+        return OK
+    T.state = DEAD
+    T.status = status
+    return OK
+
+
+def thread_kill(k: Kernel, t: int) -> int:
+    """A step of ending a process: its thread t, whatever its state, ends.  -EINVAL: no such thread, or it has ended
+    already, or its process is not ending."""
+    if k.page[t].kind != THREAD: return -EINVAL
+    T = k.thread[t]
+    if T.state == DEAD: return -EINVAL
+    if k.process[T.process].state != ENDING: return -EINVAL
+    j = T.joiner
+    unlink_thread(k, t)
+    if j != 0:
+        J = k.thread[j]
+        J.waiting_for = 0
+        T.joiner = 0
+    if T.holder_slot != -1:
+        close_handle(k, T.process, T.holder_slot)
+    free_thread(k, t)
+    return OK
+
+
+def thread_join(k: Kernel, t: int, slot: int, generation: int) -> int:
+    """Running thread t waits for the end of the thread it names.  Returns its status at once if it has ended; else
+    0, and t is blocked (the status comes when it is woken).  -ESRCH: not a handle of a thread; -EBUSY: another thread
+    waits for it; -EDEADLK: it is t itself."""
+    T = k.thread[t]
+    s = T.process
+    u = object_of(k, s, slot, generation)
+    if u == 0: return -ESRCH
+    if k.page[u].kind != THREAD: return -ESRCH
+    if u == t: return -EDEADLK
+    U = k.thread[u]
+    if U.joiner != 0: return -EBUSY
+    if U.state == DEAD:
+        status = U.status
+        close_handle(k, s, slot)
+        free_thread(k, u)
+        return status
+    U.joiner = t
+    T.waiting_for = u
+    R = k.core[T.core]
+    R.current = 0
+    T.state = BLOCKED
+    return OK
