@@ -1,0 +1,192 @@
+"""The C header and the reference page, generated from the table of native calls.
+
+    python -m abi.header --write     rewrites userland/lib/aero_abi.h and docs/syscalls.md
+    python -m abi.header             says whether they are current (exit status 1 when not)
+"""
+
+from __future__ import annotations
+
+import sys
+import textwrap
+from pathlib import Path
+from typing import Final
+
+from abi import errors, layout
+from abi.calls import CALLS, Argument, Call
+
+ROOT: Final = Path(__file__).resolve().parent.parent
+HEADER: Final = ROOT / "userland" / "lib" / "aero_abi.h"
+REFERENCE: Final = ROOT / "docs" / "syscalls.md"
+
+_REGISTERS: Final = ("rdi", "rsi", "rdx", "r10", "r8", "r9")
+
+_HEADER_TOP: Final = """\
+/* Generated from abi/calls.py by `python -m abi.header --write`: do not edit.
+ *
+ * The native system calls of aerostat: one inline stub a call.  A stub returns what the kernel returns: a value, or
+ * -AERO_Exxx in [-4095, -1] (aero_failed() in aero.h tells).  No stub needs a C library, and none touches errno.
+ */
+#ifndef AERO_ABI_H
+#define AERO_ABI_H
+
+#include <stdint.h>
+"""
+
+_SYSCALL_STUB: Final = """\
+/* Any call by number.  Registers: number rax; arguments rdi rsi rdx r10 r8 r9; result rax; rcx and r11 are lost. */
+static inline int64_t aero_syscall(uint64_t number, uint64_t a, uint64_t b, uint64_t c, uint64_t d, uint64_t e,
+                                   uint64_t f)
+{
+    int64_t result;
+    register uint64_t r10 __asm__("r10") = d;
+    register uint64_t r8 __asm__("r8") = e;
+    register uint64_t r9 __asm__("r9") = f;
+
+    __asm__ volatile("syscall"
+                     : "=a"(result)
+                     : "a"(number), "D"(a), "S"(b), "d"(c), "r"(r10), "r"(r8), "r"(r9)
+                     : "rcx", "r11", "memory");
+    return result;
+}
+"""
+
+
+def c_header() -> str:
+    """The text of aero_abi.h."""
+    parts = [_HEADER_TOP]
+    parts.append(
+        "/* Pages, and the addresses a program can map. */\n"
+        + _define("AERO_PAGE_SIZE", f"{layout.PAGE_SIZE}UL")
+        + _define("AERO_BLOCK_SIZE", f"{layout.BLOCK_SIZE}UL")
+        + _define("AERO_USER_MIN", f"{layout.USER_MIN:#x}UL")
+        + _define("AERO_USER_END", f"{layout.USER_END:#x}UL")
+        + _define("AERO_SYSTEM_BASE", f"{layout.SYSTEM_BASE:#x}UL")
+    )
+    parts.append(
+        "/* Permissions of a mapping; WRITE and EXECUTE imply READ. */\n"
+        + _define("AERO_NONE", "0UL")
+        + _define("AERO_READ", f"{layout.READ}UL")
+        + _define("AERO_WRITE", f"{layout.WRITE}UL")
+        + _define("AERO_EXECUTE", f"{layout.EXECUTE}UL")
+    )
+    parts.append(
+        "/* Errors: the values of Linux's errno.  A call returns them negated. */\n"
+        + "".join(_define(f"AERO_{errors.NAMES[value]}", str(value)) for value in _used_errors())
+    )
+    parts.append(
+        "/* Numbers.  Below AERO_NATIVE_FIRST: Linux's calls; from AERO_USER_FIRST: those the host's user defines. */\n"
+        + _define("AERO_NATIVE_FIRST", f"{layout.NATIVE_FIRST:#x}UL")
+        + _define("AERO_USER_FIRST", f"{layout.USER_FIRST:#x}UL")
+        + _define("AERO_USER_LAST", f"{layout.USER_LAST:#x}UL")
+        + "".join(_define(f"AERO_CALL_{call.name}", f"{call.number:#x}UL") for call in CALLS)
+    )
+    parts.append(_SYSCALL_STUB)
+    parts += [_stub(call) for call in CALLS]
+    parts.append("#endif\n")
+    return "\n".join(parts)
+
+
+def _used_errors() -> list[int]:
+    used = {value for call in CALLS for value, _ in call.errors}
+    return sorted(used | {errors.ENOSYS, errors.EINTR, errors.EAGAIN, errors.EPERM})
+
+
+def _define(name: str, value: str) -> str:
+    return f"#define {name:<28} {value}\n"
+
+
+def _stub(call: Call) -> str:
+    lines = textwrap.wrap(call.summary, 110)
+    lines += [f"  {argument.name}: {argument.meaning}" for argument in call.arguments]
+    if call.returns:
+        lines.append(f"Returns {call.result}, or")
+        lines += [f"  -AERO_{errors.NAMES[value]}: {reason}" for value, reason in call.errors]
+        if not call.errors:
+            lines[-1] = f"Returns {call.result}."
+    comment = "/* " + "\n * ".join(lines) + " */"
+    parameters = ", ".join(_parameter(argument) for argument in call.arguments) or "void"
+    values = [
+        f"(uint64_t){argument.name}" if "*" in argument.c_type else argument.name for argument in call.arguments
+    ]
+    values += ["0"] * (len(_REGISTERS) - len(values))
+    invocation = f"aero_syscall(AERO_CALL_{call.name}, {', '.join(values)});"
+    if call.returns:
+        return f"{comment}\nstatic inline int64_t aero_{call.name}({parameters})\n{{\n    return {invocation}\n}}\n"
+    # `for (;;)`: the compiler must not assume that control falls out of a call that never comes back.
+    return (
+        f"{comment}\nstatic inline _Noreturn void aero_{call.name}({parameters})\n"
+        f"{{\n    for (;;)\n        {invocation}\n}}\n"
+    )
+
+
+def _parameter(argument: Argument) -> str:
+    space = "" if argument.c_type.endswith("*") else " "
+    return f"{argument.c_type}{space}{argument.name}"
+
+
+def reference_page() -> str:
+    """The text of docs/syscalls.md."""
+    lines = [
+        "# Native system calls",
+        "",
+        "Generated from `abi/calls.py` by `python -m abi.header --write`: do not edit.",
+        "",
+        "Instruction `syscall`; number in `rax`; arguments in `rdi rsi rdx r10 r8 r9`; result in `rax`, an error as",
+        "`-errno` in [-4095, -1]; `rcx` and `r11` are lost. In C: `#include <aero.h>`, a function `aero_NAME` each.",
+        f"Numbers below {layout.NATIVE_FIRST:#x} are Linux's (where the container has that personality);",
+        f"{layout.USER_FIRST:#x} to {layout.USER_LAST:#x} are free for calls defined in Python by the user of the API.",
+        "An unknown number returns ENOSYS.",
+        "",
+        f"Addresses a program can map: `{layout.USER_MIN:#x}` to `{layout.USER_END - 1:#x}`. "
+        f"Page size {layout.PAGE_SIZE}.",
+        f"Permissions: `AERO_READ` {layout.READ}, `AERO_WRITE` {layout.WRITE}, `AERO_EXECUTE` {layout.EXECUTE}.",
+        "",
+        "| number | call | does |",
+        "|---|---|---|",
+    ]
+    lines += [f"| {call.number:#x} | [{call.name}](#{call.name}) | {call.summary.split('.')[0]} |" for call in CALLS]
+    for call in CALLS:
+        lines += ["", f"## {call.name}", "", f"`{_prototype(call)}`", "", call.summary, ""]
+        if call.arguments:
+            lines += ["| argument | register | meaning |", "|---|---|---|"]
+            lines += [
+                f"| {argument.name} | {register} | {_cell(argument.meaning)} |"
+                for argument, register in zip(call.arguments, _REGISTERS, strict=False)
+            ]
+            lines.append("")
+        lines.append(f"Result: {call.result}.")
+        if call.errors:
+            lines += ["", "| error | when |", "|---|---|"]
+            lines += [f"| {errors.NAMES[value]} | {_cell(reason)} |" for value, reason in call.errors]
+    return "\n".join(lines) + "\n"
+
+
+def _prototype(call: Call) -> str:
+    result = "int64_t" if call.returns else "_Noreturn void"
+    parameters = ", ".join(_parameter(argument) for argument in call.arguments) or "void"
+    return f"{result} aero_{call.name}({parameters})"
+
+
+def _cell(text: str) -> str:
+    return text.replace("|", "\\|")
+
+
+def main(arguments: list[str]) -> int:
+    """Writes the files or compares them; returns the exit status."""
+    stale = []
+    for path, text in ((HEADER, c_header()), (REFERENCE, reference_page())):
+        if path.exists() and path.read_text() == text:
+            continue
+        stale.append(path)
+        if "--write" in arguments:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(text)
+    for path in stale:
+        print(f"{path.relative_to(ROOT)}: {'written' if '--write' in arguments else 'not current'}")
+    return 1 if stale and "--write" not in arguments else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
+
+__all__ = ["HEADER", "REFERENCE", "c_header", "main", "reference_page"]

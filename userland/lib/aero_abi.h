@@ -1,0 +1,234 @@
+/* Generated from abi/calls.py by `python -m abi.header --write`: do not edit.
+ *
+ * The native system calls of aerostat: one inline stub a call.  A stub returns what the kernel returns: a value, or
+ * -AERO_Exxx in [-4095, -1] (aero_failed() in aero.h tells).  No stub needs a C library, and none touches errno.
+ */
+#ifndef AERO_ABI_H
+#define AERO_ABI_H
+
+#include <stdint.h>
+
+/* Pages, and the addresses a program can map. */
+#define AERO_PAGE_SIZE               4096UL
+#define AERO_BLOCK_SIZE              2097152UL
+#define AERO_USER_MIN                0x10000UL
+#define AERO_USER_END                0x7f8000000000UL
+#define AERO_SYSTEM_BASE             0x7f8000000000UL
+
+/* Permissions of a mapping; WRITE and EXECUTE imply READ. */
+#define AERO_NONE                    0UL
+#define AERO_READ                    1UL
+#define AERO_WRITE                   2UL
+#define AERO_EXECUTE                 4UL
+
+/* Errors: the values of Linux's errno.  A call returns them negated. */
+#define AERO_EPERM                   1
+#define AERO_ESRCH                   3
+#define AERO_EINTR                   4
+#define AERO_ECHILD                  10
+#define AERO_EAGAIN                  11
+#define AERO_ENOMEM                  12
+#define AERO_EFAULT                  14
+#define AERO_EBUSY                   16
+#define AERO_EEXIST                  17
+#define AERO_EINVAL                  22
+#define AERO_ENOSPC                  28
+#define AERO_EDEADLK                 35
+#define AERO_ENOSYS                  38
+
+/* Numbers.  Below AERO_NATIVE_FIRST: Linux's calls; from AERO_USER_FIRST: those the host's user defines. */
+#define AERO_NATIVE_FIRST            0x1000UL
+#define AERO_USER_FIRST              0x2000UL
+#define AERO_USER_LAST               0x2fffUL
+#define AERO_CALL_null               0x1000UL
+#define AERO_CALL_debug_print        0x1001UL
+#define AERO_CALL_thread_yield       0x1002UL
+#define AERO_CALL_mmap               0x1003UL
+#define AERO_CALL_munmap             0x1004UL
+#define AERO_CALL_mprotect           0x1005UL
+#define AERO_CALL_thread_create      0x1006UL
+#define AERO_CALL_thread_exit        0x1007UL
+#define AERO_CALL_thread_join        0x1008UL
+#define AERO_CALL_process_create     0x1009UL
+#define AERO_CALL_process_share      0x100aUL
+#define AERO_CALL_process_start      0x100bUL
+#define AERO_CALL_process_exit       0x100cUL
+#define AERO_CALL_process_wait       0x100dUL
+
+/* Any call by number.  Registers: number rax; arguments rdi rsi rdx r10 r8 r9; result rax; rcx and r11 are lost. */
+static inline int64_t aero_syscall(uint64_t number, uint64_t a, uint64_t b, uint64_t c, uint64_t d, uint64_t e,
+                                   uint64_t f)
+{
+    int64_t result;
+    register uint64_t r10 __asm__("r10") = d;
+    register uint64_t r8 __asm__("r8") = e;
+    register uint64_t r9 __asm__("r9") = f;
+
+    __asm__ volatile("syscall"
+                     : "=a"(result)
+                     : "a"(number), "D"(a), "S"(b), "d"(c), "r"(r10), "r"(r8), "r"(r9)
+                     : "rcx", "r11", "memory");
+    return result;
+}
+
+/* Does nothing: the cost of entering the kernel.
+ * Returns 0. */
+static inline int64_t aero_null(void)
+{
+    return aero_syscall(AERO_CALL_null, 0, 0, 0, 0, 0, 0);
+}
+
+/* Prints bytes on the standard output that the host gave the program.
+ *   text: bytes to print
+ *   length: how many, at most 65536
+ * Returns the number of bytes printed, or
+ *   -AERO_EINVAL: length above 65536
+ *   -AERO_EFAULT: text is not readable throughout */
+static inline int64_t aero_debug_print(const void *text, uint64_t length)
+{
+    return aero_syscall(AERO_CALL_debug_print, (uint64_t)text, length, 0, 0, 0, 0);
+}
+
+/* Lets the next ready thread of this core run.
+ * Returns 0. */
+static inline int64_t aero_thread_yield(void)
+{
+    return aero_syscall(AERO_CALL_thread_yield, 0, 0, 0, 0, 0, 0);
+}
+
+/* Maps zeroed pages at exactly this range.  Whole aligned 2 MiB stretches are mapped by 2 MiB pages while the
+ * quota has them.
+ *   address: first address, a multiple of 4096
+ *   length: bytes, a positive multiple of 4096
+ *   protection: AERO_READ | AERO_WRITE | AERO_EXECUTE; WRITE and EXECUTE imply READ; 0 for none
+ * Returns 0, or
+ *   -AERO_EINVAL: not page aligned, empty, or outside 0x10000 .. 0x7f7fffffffff
+ *   -AERO_EINVAL: unknown bits in protection
+ *   -AERO_EEXIST: a page of the range is mapped
+ *   -AERO_ENOMEM: the container's quota does not cover the pages and their page tables */
+static inline int64_t aero_mmap(uint64_t address, uint64_t length, uint64_t protection)
+{
+    return aero_syscall(AERO_CALL_mmap, address, length, protection, 0, 0, 0);
+}
+
+/* Removes the mappings.  A page that nothing maps any more is zeroed and its charge refunded.
+ *   address: first address, a multiple of 4096
+ *   length: bytes, a positive multiple of 4096
+ * Returns 0, or
+ *   -AERO_EINVAL: not page aligned, empty, or outside 0x10000 .. 0x7f7fffffffff
+ *   -AERO_EFAULT: a page of the range is not mapped
+ *   -AERO_EINVAL: the range cuts a 2 MiB page */
+static inline int64_t aero_munmap(uint64_t address, uint64_t length)
+{
+    return aero_syscall(AERO_CALL_munmap, address, length, 0, 0, 0, 0);
+}
+
+/* Changes what the program may do with the pages.
+ *   address: first address, a multiple of 4096
+ *   length: bytes, a positive multiple of 4096
+ *   protection: AERO_READ | AERO_WRITE | AERO_EXECUTE; WRITE and EXECUTE imply READ; 0 for none
+ * Returns 0, or
+ *   -AERO_EINVAL: not page aligned, empty, or outside 0x10000 .. 0x7f7fffffffff
+ *   -AERO_EINVAL: unknown bits in protection, or the range cuts a 2 MiB page
+ *   -AERO_EFAULT: a page of the range is not mapped */
+static inline int64_t aero_mprotect(uint64_t address, uint64_t length, uint64_t protection)
+{
+    return aero_syscall(AERO_CALL_mprotect, address, length, protection, 0, 0, 0);
+}
+
+/* Creates a ready thread in the calling process.
+ *   entry: where the thread starts
+ *   stack: its first stack pointer
+ *   argument: given to it in rdi
+ * Returns a handle of the new thread, or
+ *   -AERO_EINVAL: entry or stack outside the program's addresses
+ *   -AERO_ENOSPC: no free handle
+ *   -AERO_ENOMEM: no quota for the thread's page */
+static inline int64_t aero_thread_create(const void *entry, const void *stack, uint64_t argument)
+{
+    return aero_syscall(AERO_CALL_thread_create, (uint64_t)entry, (uint64_t)stack, argument, 0, 0, 0);
+}
+
+/* Ends the calling thread; the last one of a process ends the process with this status.
+ *   status: what thread_join returns; the low 32 bits */
+static inline _Noreturn void aero_thread_exit(uint64_t status)
+{
+    for (;;)
+        aero_syscall(AERO_CALL_thread_exit, status, 0, 0, 0, 0, 0);
+}
+
+/* Waits until the thread has ended, and closes the handle.
+ *   handle: a handle of the calling process
+ * Returns the thread's exit status, or
+ *   -AERO_ESRCH: no such handle, or not a thread's
+ *   -AERO_EBUSY: another thread waits for it
+ *   -AERO_EDEADLK: it is the calling thread */
+static inline int64_t aero_thread_join(uint64_t handle)
+{
+    return aero_syscall(AERO_CALL_thread_join, handle, 0, 0, 0, 0, 0);
+}
+
+/* Creates a child process in the caller's container: an empty address space, no thread.
+ * Returns a handle of the new process, or
+ *   -AERO_ENOSPC: no free handle
+ *   -AERO_ENOMEM: no quota for the process's page and its root table */
+static inline int64_t aero_process_create(void)
+{
+    return aero_syscall(AERO_CALL_process_create, 0, 0, 0, 0, 0, 0);
+}
+
+/* Maps the caller's own pages in a child process as well: both see the same memory.
+ *   handle: a handle of the calling process
+ *   address: first address, a multiple of 4096
+ *   length: bytes, a positive multiple of 4096
+ *   destination: where the child sees them, a multiple of 4096
+ *   protection: AERO_READ | AERO_WRITE | AERO_EXECUTE; WRITE and EXECUTE imply READ; 0 for none
+ * Returns 0, or
+ *   -AERO_ESRCH: no such handle, or not a process's
+ *   -AERO_ECHILD: the process has ended
+ *   -AERO_EINVAL: not page aligned, empty, or outside 0x10000 .. 0x7f7fffffffff
+ *   -AERO_EINVAL: protection wider than the caller's own, or a 2 MiB page cut or not aligned alike
+ *   -AERO_EFAULT: a page of the source is not mapped
+ *   -AERO_EEXIST: a page of the destination is mapped
+ *   -AERO_ENOMEM: no quota for the child's page tables */
+static inline int64_t aero_process_share(uint64_t handle, uint64_t address, uint64_t length, uint64_t destination, uint64_t protection)
+{
+    return aero_syscall(AERO_CALL_process_share, handle, address, length, destination, protection, 0);
+}
+
+/* Creates the first thread of a child process.
+ *   handle: a handle of the calling process
+ *   entry: where its first thread starts
+ *   stack: its first stack pointer
+ *   argument: given to it in rdi
+ * Returns 0, or
+ *   -AERO_ESRCH: no such handle, or not a process's
+ *   -AERO_ECHILD: the process has ended
+ *   -AERO_EBUSY: the process has a thread already
+ *   -AERO_EINVAL: entry or stack outside the program's addresses
+ *   -AERO_ENOMEM: no quota for the thread's page */
+static inline int64_t aero_process_start(uint64_t handle, const void *entry, const void *stack, uint64_t argument)
+{
+    return aero_syscall(AERO_CALL_process_start, handle, (uint64_t)entry, (uint64_t)stack, argument, 0, 0);
+}
+
+/* Ends the calling process: all its threads, its address space, its charges.
+ *   status: what process_wait returns; the low 32 bits */
+static inline _Noreturn void aero_process_exit(uint64_t status)
+{
+    for (;;)
+        aero_syscall(AERO_CALL_process_exit, status, 0, 0, 0, 0, 0);
+}
+
+/* Waits until the child process has ended, and closes the handle.
+ *   handle: a handle of the calling process
+ * Returns the process's exit status, or
+ *   -AERO_ESRCH: no such handle, or not a process's
+ *   -AERO_EBUSY: another thread waits for it
+ *   -AERO_EINVAL: the process was never started */
+static inline int64_t aero_process_wait(uint64_t handle)
+{
+    return aero_syscall(AERO_CALL_process_wait, handle, 0, 0, 0, 0, 0);
+}
+
+#endif
