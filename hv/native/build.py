@@ -1,0 +1,131 @@
+"""Builds ``hv._native`` from ``aerokvm.c`` with cffi (API mode).
+
+``python -m hv.native.build`` compiles when a source is newer than what is there; ``--force`` always does.  The shared
+object lands beside the package, so that a checkout runs in place.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import sysconfig
+import tempfile
+from pathlib import Path
+from typing import Any, Final
+
+from cffi import FFI
+
+HERE: Final = Path(__file__).resolve().parent
+ROOT: Final = HERE.parent.parent
+SOURCE: Final = HERE / "aerokvm.c"
+TARGET: Final = HERE.parent / f"_native{sysconfig.get_config_var('EXT_SUFFIX')}"
+
+NUMBERS: Final = (
+    "KVM_GET_API_VERSION", "KVM_CREATE_VM", "KVM_CHECK_EXTENSION", "KVM_GET_VCPU_MMAP_SIZE",
+    "KVM_GET_SUPPORTED_CPUID", "KVM_CREATE_VCPU", "KVM_SET_USER_MEMORY_REGION", "KVM_SET_CPUID2", "KVM_GET_REGS",
+    "KVM_GET_SREGS", "KVM_SET_SREGS", "KVM_SET_MSRS", "KVM_GET_MSRS", "KVM_GET_XSAVE", "KVM_SET_XSAVE",
+    "KVM_SET_XCRS", "KVM_TRANSLATE", "KVM_MEM_READONLY", "KVM_CAP_USER_MEMORY", "KVM_CAP_NR_VCPUS",
+    "KVM_CAP_NR_MEMSLOTS", "KVM_CAP_SYNC_MMU", "KVM_CAP_XSAVE", "KVM_CAP_XCRS", "KVM_CAP_MAX_VCPUS",
+    "KVM_CAP_SYNC_REGS", "KVM_CAP_READONLY_MEM", "KVM_CAP_IMMEDIATE_EXIT", "MADV_DONTNEED", "MADV_HUGEPAGE",
+    "MADV_POPULATE_WRITE", "MADV_COLLAPSE", "FALLOC_FL_PUNCH_HOLE", "FALLOC_FL_KEEP_SIZE", "PROT_READ", "PROT_WRITE",
+    "MAP_SHARED", "MAP_FIXED", "MAP_NORESERVE",
+)  # fmt: skip
+
+DECLARATIONS: Final = """
+enum { TRAP_SYSCALL, TRAP_FAULT, TRAP_PREEMPTED, TRAP_MMIO, TRAP_CRASHED, ... };
+
+struct kvm_regs {
+    uint64_t rax, rbx, rcx, rdx, rsi, rdi, rsp, rbp, r8, r9, r10, r11, r12, r13, r14, r15, rip, rflags;
+};
+struct kvm_segment {
+    uint64_t base; uint32_t limit; uint16_t selector; uint8_t type;
+    uint8_t present, dpl, db, s, l, g, avl, unusable; ...;
+};
+struct kvm_dtable { uint64_t base; uint16_t limit; ...; };
+struct kvm_sregs {
+    struct kvm_segment cs, ds, es, fs, gs, ss, tr, ldt;
+    struct kvm_dtable gdt, idt;
+    uint64_t cr0, cr2, cr3, cr4, cr8, efer, apic_base;
+    ...;
+};
+struct kvm_userspace_memory_region {
+    uint32_t slot, flags; uint64_t guest_phys_addr, memory_size, userspace_addr;
+};
+struct kvm_translation {
+    uint64_t linear_address, physical_address; uint8_t valid, writeable, usermode; ...;
+};
+struct aero_gate {
+    uint64_t user_end, gate, sysret, stubs, iret; uint16_t gate_port, stub_port; int lstar_cpl;
+};
+struct aero_vcpu {
+    struct kvm_regs regs;
+    uint64_t vector, error_code, fault_address;
+    uint64_t mmio_address, mmio_data;
+    uint32_t mmio_length, mmio_is_write;
+    char crash_reason[...];
+    ...;
+};
+int aero_install_kick_signal(void);
+int aero_ioctl(int fd, unsigned long request, void *argument);
+int aero_ioctl_value(int fd, unsigned long request, unsigned long value);
+int aero_open(struct aero_vcpu *v, int fd, size_t run_size, int sync, const struct aero_gate *gate,
+              void *stack_top, uint64_t stack_top_guest);
+void aero_close(struct aero_vcpu *v);
+void aero_settle(struct aero_vcpu *v);
+void aero_settled_in_program(struct aero_vcpu *v);
+int aero_run(struct aero_vcpu *v);
+void aero_kick(struct aero_vcpu *v);
+int aero_is_running(struct aero_vcpu *v);
+int aero_slice_start(uint64_t nanoseconds);
+void aero_slice_stop(void);
+int64_t aero_raw_exit_loop(struct aero_vcpu *v, uint64_t n);
+int madvise(void *address, size_t length, int advice);
+int fallocate(int fd, int mode, int64_t offset, int64_t length);
+void *mmap(void *address, size_t length, int protection, int flags, int fd, int64_t offset);
+"""
+
+PREAMBLE: Final = """
+#include <fcntl.h>
+#include <linux/falloc.h>
+#ifndef MADV_POPULATE_WRITE
+#define MADV_POPULATE_WRITE 23
+#endif
+#ifndef MADV_COLLAPSE
+#define MADV_COLLAPSE 25
+#endif
+#line 1 "aerokvm.c"
+"""
+
+
+def describe() -> Any:
+    """The cffi builder, also for setuptools' ``cffi_modules``."""
+    builder = FFI()
+    builder.cdef("".join(f"#define {name} ...\n" for name in NUMBERS) + DECLARATIONS)
+    builder.set_source("hv._native", PREAMBLE + SOURCE.read_text(), extra_compile_args=["-O2", "-Wall", "-Wextra"])
+    return builder
+
+
+def is_current() -> bool:
+    """Whether the shared object is there and no source is newer."""
+    if not TARGET.exists():
+        return False
+    built = TARGET.stat().st_mtime
+    return all(source.stat().st_mtime <= built for source in (SOURCE, Path(__file__)))
+
+
+def build(*, force: bool = False) -> bool:
+    """Compiles unless it is current; returns whether it did.  A C compiler and the Python headers are needed."""
+    if is_current() and not force:
+        return False
+    with tempfile.TemporaryDirectory(prefix="aerostat-build-") as scratch:
+        built = Path(describe().compile(tmpdir=scratch))
+        staged = TARGET.with_suffix(f".{os.getpid()}")
+        staged.write_bytes(built.read_bytes())
+        staged.chmod(0o755)
+        staged.replace(TARGET)  # at once: another process may be importing the old one
+    return True
+
+
+if __name__ == "__main__":
+    done = build(force="--force" in sys.argv[1:])
+    print(f"{TARGET.relative_to(ROOT)}: {'built' if done else 'up to date'}")
