@@ -27,6 +27,7 @@ def open_handle(k: Kernel, s: int, o: int) -> int:
         slot = S.handle_stack[n]
         S.handle_stack[n] = 0
         S.handle_listed = n - 1
+        S.handle_position[slot] = 0
     g = S.handle_opened + 1
     S.handle_opened = g
     S.handle_object[slot] = o
@@ -44,6 +45,7 @@ def close_handle(k: Kernel, s: int, slot: int) -> None:
     n = S.handle_listed + 1
     S.handle_listed = n
     S.handle_stack[n] = slot
+    S.handle_position[slot] = n
     S.handle_count = S.handle_count - 1
 
 

@@ -166,7 +166,7 @@ class Process(Object):
 
     __slots__ = ("container", "state", "status", "root", "mappings", "map_page", "map_permission",
                  "thread_count", "threads", "holder", "holder_slot", "hosted", "waiter",
-                 "handle_count", "handle_opened", "handle_carved", "handle_listed", "handle_stack",
+                 "handle_count", "handle_opened", "handle_carved", "handle_listed", "handle_stack", "handle_position",
                  "handle_object", "handle_generation")  # fmt: skip
     table_name = "process"
 
@@ -199,6 +199,8 @@ class Process(Object):
         self.handle_listed: int = 0
         self.handle_stack: Row = Row()
         """Slots that came back: entries 1 to handle_listed."""
+        self.handle_position: Row = Row()
+        """Where in handle_stack a slot is; 0 if it is open or was never used."""
         self.handle_object: Row = Row()
         self.handle_generation: Row = Row()
         """Of open handles; 0 where the slot is empty."""
@@ -224,7 +226,7 @@ class Thread(Object):
         """Neighbours in its core's run queue, if ready."""
         self.rank: int = 0
         """Its ticket in the queue: ranks grow from head to tail."""
-        self.holder_slot: int = -1
+        self.holder_slot: int = 0
         """Slot of the handle its process has to it; -1 for none."""
         self.joiner: int = 0
         """The thread blocked in thread_join for it."""
@@ -291,11 +293,37 @@ class Table(dict[int, T], Generic[T]):
         return made
 
 
+class Ledger:
+    """Counts and sums over all objects, kept beside the state for the invariants to speak of (kernel.ledgers)."""
+
+    __slots__ = ("owned", "owned_blocks", "mappings", "used", "mapped", "handles", "processes",
+                 "free_pages", "promised_pages", "promised_blocks")  # fmt: skip
+
+    def __init__(self) -> None:
+        self.owned: Row = Row()
+        """container -> pages (and whole blocks) whose owner it is"""
+        self.owned_blocks: Row = Row()
+        """container -> whole blocks whose owner it is"""
+        self.mappings: Row = Row()
+        """page -> (process, virtual page) pairs mapped to it"""
+        self.used: Row = Row()
+        """table -> entries that are not empty"""
+        self.mapped: Row = Row()
+        """process -> virtual pages mapped"""
+        self.handles: Row = Row()
+        """process -> handles open"""
+        self.processes: Row = Row()
+        """container -> processes"""
+        self.free_pages: int = 0
+        self.promised_pages: int = 0
+        self.promised_blocks: int = 0
+
+
 class Kernel:
     """The whole state of the microkernel."""
 
     __slots__ = ("memory", "page", "block", "container", "process", "thread", "table", "core",
-                 "cores", "root", "journal", "log")  # fmt: skip
+                 "cores", "root", "ledger", "journal", "log")  # fmt: skip
 
     def __init__(self) -> None:
         self.memory: Memory = Memory(0)
@@ -308,6 +336,7 @@ class Kernel:
         self.core: Table[Core] = Table(Core)
         self.cores: int = 0
         self.root: int = 0
+        self.ledger: Ledger | None = None
         self.journal: list[tuple[Object, str, int] | tuple[Object, str, int, int]] = []
         """What the transition since the last clear wrote: (object, field, old) or (object, row, index, old)."""
         self.log = self.journal.append

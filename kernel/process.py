@@ -123,13 +123,13 @@ def handle_drop(k: Kernel, s: int, slot: int) -> int:
     if k.page[o].kind == THREAD:
         free_thread(k, o)
         return OK
-    O = k.process[o]
-    O.holder = 0
-    O.holder_slot = 0
-    if O.state == ENDED:
+    W = k.process[o]
+    W.holder = 0
+    W.holder_slot = 0
+    if W.state == ENDED:
         free_process(k, o)
         return OK
-    if O.state == NEW: O.state = ENDING
+    if W.state == NEW: W.state = ENDING
     return OK
 
 

@@ -61,8 +61,8 @@ def unlink_thread(k: Kernel, t: int) -> None:
     o = T.waiting_for
     if o != 0:
         if k.page[o].kind == THREAD:
-            O = k.thread[o]
-            O.joiner = 0
+            U = k.thread[o]
+            U.joiner = 0
         else:
             W = k.process[o]
             W.waiter = 0

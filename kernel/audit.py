@@ -1,0 +1,78 @@
+"""The audit: every invariant for every object, and the ledgers counted afresh."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from itertools import pairwise
+from typing import Any
+
+from kernel import ledgers
+from kernel.check import CheckFailed
+from kernel.invariants import INVARIANTS
+from kernel.objects import CONTAINER, PROCESS, TABLE, THREAD, Kernel
+
+_KINDS = {"container": CONTAINER, "process": PROCESS, "thread": THREAD, "table": TABLE}
+
+
+def objects(k: Kernel, table: str) -> list[int]:
+    """The ids of a table that are not blank: for pages and blocks those ever used, for others those that live."""
+    if table == "memory": return [0]
+    if table == "core": return list(range(k.cores))
+    ids = list(getattr(k, table))
+    kind = _KINDS.get(table)
+    return ids if kind is None else sorted({*ids, *(p for p, P in list(k.page.items()) if P.kind == kind)})
+
+
+def items(k: Kernel, domain: str) -> Iterator[tuple[int, int]]:
+    """The (object, index) pairs of a row that are not empty, and those that its counters say must not be."""
+    table, row = domain.split(".")
+    for id in objects(k, table):
+        holder: Any = k.memory if table == "memory" else getattr(k, table)[id]
+        indices = set(getattr(holder, row))
+        if row == "entry": indices |= set(holder.permission)
+        elif row == "map_page": indices |= set(holder.map_permission)
+        elif row == "threads": indices |= set(range(holder.thread_count))
+        elif row in ("handle_object", "handle_position"): indices |= set(range(holder.handle_carved))
+        elif row == "handle_stack": indices |= set(range(1, holder.handle_listed + 1))
+        elif row == "stack": indices |= set(range(1, holder.listed + 1))
+        elif row == "free_stack": indices |= set(range(1, k.memory.free_count + 1))
+        elif row == "partial_stack": indices |= set(range(1, k.memory.partial_count + 1))
+        for index in indices:
+            yield id, index
+
+
+def instances(k: Kernel, domain: tuple[str, ...]) -> Iterator[tuple[int, ...]]:
+    """All ids that a clause over ``domain`` is about; pairs of threads only within one core's queue."""
+    if len(domain) == 1:
+        if "." in domain[0]: yield from items(k, domain[0])
+        else: yield from ((id,) for id in objects(k, domain[0]))
+        return
+    assert domain == ("thread", "thread"), domain
+    for r in range(k.cores):
+        queue: list[int] = []
+        t = k.core[r].head
+        while t != 0 and len(queue) <= len(k.thread):
+            queue.append(t)
+            t = k.thread[t].next
+        # Order in the queue is transitive: neighbours are enough for a whole queue.
+        yield from pairwise(queue)
+
+
+def audit(k: Kernel) -> tuple[int, list[CheckFailed]]:
+    """Evaluates everything.  Returns how many instances, and the failures."""
+    counted = ledgers.count(k)
+    failures = []
+    if k.ledger is not None:
+        failures = [CheckFailed("ledger", sentence, (), "the journal missed a write")
+                    for sentence in ledgers.differences(k.ledger, counted)]  # fmt: skip
+    kept, k.ledger = k.ledger, counted
+    evaluated = 0
+    try:
+        for clause in INVARIANTS.values():
+            for ids in list(instances(k, clause.domain)):
+                evaluated += 1
+                if not clause.holds(k, *ids):
+                    failures.append(CheckFailed("invariant", clause.name, ids, clause.meaning))
+    finally:
+        k.ledger = kept
+    return evaluated, failures

@@ -1,0 +1,135 @@
+"""Invariants of processes, their threads as a set, and their handles."""
+
+from __future__ import annotations
+
+from kernel.invariants import invariant, live
+from kernel.objects import (
+    ALIVE,
+    BLOCKED,
+    CONTAINER,
+    DEAD,
+    ENDED,
+    HANDLES,
+    NEW,
+    PROCESS,
+    TABLE,
+    THREAD,
+    Kernel,
+)  # fmt: skip
+
+
+@invariant("process")
+def process_charge(k: Kernel, s: int) -> bool:
+    """A process is in a known state, in a container, which is charged for it; what is no process is blank."""
+    S = k.process[s]
+    if live(k, s, PROCESS):
+        if S.state < NEW or S.state > ENDED: return False
+        return live(k, S.container, CONTAINER) and k.page[s].owner == S.container
+    if S.state != 0 or S.container != 0 or S.hosted != 0 or S.handle_opened != 0 or S.handle_carved != 0: return False
+    return S.holder == 0 and S.waiter == 0 and S.handle_listed == 0 and S.thread_count == 0
+
+
+@invariant("process")
+def process_root(k: Kernel, s: int) -> bool:
+    """A process has a root table of its own until it has ended; then it has none, and no thread, handle or mapping."""
+    S = k.process[s]
+    if not live(k, s, PROCESS): return S.root == 0
+    if S.state == ENDED: return S.root == 0 and S.thread_count == 0 and S.handle_count == 0 and S.mappings == 0
+    X = k.table[S.root]
+    return live(k, S.root, TABLE) and X.level == 4 and X.process == s
+
+
+@invariant("process")
+def process_threads(k: Kernel, s: int) -> bool:
+    """A new process has no thread, one that is alive at least one."""
+    S = k.process[s]
+    if S.state == NEW: return S.thread_count == 0
+    if S.state == ALIVE: return S.thread_count >= 1
+    return S.thread_count >= 0
+
+
+@invariant("process.threads")
+def process_thread(k: Kernel, s: int, i: int) -> bool:
+    """Each entry of a process's list is a thread of it that has not ended and knows its place."""
+    S = k.process[s]
+    if i < 0 or i >= S.thread_count: return True
+    t = S.threads[i]
+    T = k.thread[t]
+    return live(k, t, THREAD) and T.process == s and T.position == i and T.state != DEAD
+
+
+@invariant("process")
+def process_mappings(k: Kernel, s: int) -> bool:
+    """A process counts its mappings."""
+    assert k.ledger is not None
+    return k.process[s].mappings == k.ledger.mapped[s]
+
+
+@invariant("process")
+def process_handles(k: Kernel, s: int) -> bool:
+    """A process counts its handles: the slots it used less those that came back."""
+    assert k.ledger is not None
+    S = k.process[s]
+    if S.handle_count != k.ledger.handles[s]: return False
+    if S.handle_listed < 0 or S.handle_carved > HANDLES: return False
+    return S.handle_count == S.handle_carved - S.handle_listed and S.handle_opened >= 0
+
+
+@invariant("process.handle_object")
+def handle_object(k: Kernel, s: int, i: int) -> bool:
+    """An open handle has a generation and names a thread or process that knows the slot; a closed slot is clean."""
+    S = k.process[s]
+    o = S.handle_object[i]
+    if o == 0: return S.handle_generation[i] == 0
+    if not live(k, s, PROCESS) or i < 0 or i >= S.handle_carved: return False
+    if S.handle_generation[i] < 1 or S.handle_generation[i] > S.handle_opened: return False
+    if live(k, o, THREAD): return k.thread[o].process == s and k.thread[o].holder_slot == i
+    return live(k, o, PROCESS) and k.process[o].holder == s and k.process[o].holder_slot == i
+
+
+@invariant("process.handle_position")
+def handle_slot(k: Kernel, s: int, i: int) -> bool:
+    """A slot that was used and is closed is on the stack at its position."""
+    S = k.process[s]
+    if not live(k, s, PROCESS) or i < 0 or i >= S.handle_carved or S.handle_object[i] != 0: return True
+    n = S.handle_position[i]
+    return n >= 1 and n <= S.handle_listed and S.handle_stack[n] == i
+
+
+@invariant("process.handle_stack")
+def handle_stack(k: Kernel, s: int, i: int) -> bool:
+    """Each entry of the stack of closed slots is a closed slot that was used and knows its position."""
+    S = k.process[s]
+    if i < 1 or i > S.handle_listed: return True
+    slot = S.handle_stack[i]
+    if slot < 0 or slot >= S.handle_carved: return False
+    return S.handle_object[slot] == 0 and S.handle_position[slot] == i
+
+
+@invariant("process")
+def process_holder(k: Kernel, s: int) -> bool:
+    """Who holds a process has a handle to it; one that has ended is held, or the host's to collect."""
+    S = k.process[s]
+    if not live(k, s, PROCESS): return True
+    if S.holder != 0:
+        if S.hosted != 0 or not live(k, S.holder, PROCESS): return False
+        return k.process[S.holder].handle_object[S.holder_slot] == s
+    return S.hosted == 1 or (S.hosted == 0 and S.state != ENDED)
+
+
+@invariant("process")
+def process_waiter(k: Kernel, s: int) -> bool:
+    """Who waits for a process is a blocked thread of its holder that says so; none waits for one that has ended."""
+    S = k.process[s]
+    w = S.waiter
+    if w == 0: return True
+    W = k.thread[w]
+    if S.state == ENDED or S.state == NEW: return False
+    return live(k, w, THREAD) and W.state == BLOCKED and W.waiting_for == s and W.process == S.holder
+
+
+@invariant("container")
+def container_processes(k: Kernel, c: int) -> bool:
+    """A container counts its processes."""
+    assert k.ledger is not None
+    return k.container[c].processes == k.ledger.processes[c]

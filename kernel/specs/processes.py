@@ -1,0 +1,159 @@
+"""Specifications of the life of processes."""
+
+from __future__ import annotations
+
+from abi.errors import EBUSY, ECHILD, EINVAL, ENOMEM, ENOSPC, ESRCH
+from kernel.objects import ALIVE, BLOCKED, CONTAINER, ENDED, ENDING, FREE, NEW, PROCESS, RUNNING, TABLE, THREAD
+from kernel.specs import Frame, State, specification
+from kernel.specs.quotas import charged
+from kernel.specs.scheduling import off_core
+from kernel.specs.threads import (
+    HANDLE_FIELDS,
+    handle_closed,
+    handle_opened,
+    handle_room,
+    named,
+    page_becomes,
+    thread_added,
+    thread_freed,
+    woken,
+)  # fmt: skip
+
+PROCESS_FIELDS = ("container", "state", "status", "root", "holder", "holder_slot", "hosted", "waiter", *HANDLE_FIELDS)
+
+
+def process_added(old: State, new: State, f: Frame, c: int, s: int) -> bool:
+    """Process s is new in container c, with an empty root table; the container pays for both pages."""
+    S = new.process[s]
+    x = S.root
+    f.may("process", s, *PROCESS_FIELDS)
+    f.may("container", c, "processes")
+    f.may("table", x, "level", "process")
+    if not page_becomes(old, new, f, s, FREE, PROCESS) or not page_becomes(old, new, f, x, FREE, TABLE): return False
+    if S.container != c or S.state != NEW or S.thread_count != 0 or S.mappings != 0: return False
+    return charged(old, new, f, c, 2, 0) and bool(new.container[c].processes == old.container[c].processes + 1)
+
+
+def process_freed(old: State, new: State, f: Frame, s: int, root: int) -> bool:
+    """Nothing is left of process s (nor of its root table, if it still had one: 1 or 0)."""
+    c = old.process[s].container
+    f.may("process", s, *PROCESS_FIELDS)
+    f.may("container", c, "processes")
+    if not page_becomes(old, new, f, s, PROCESS, FREE): return False
+    if new.container[c].processes != old.container[c].processes - 1: return False
+    return charged(old, new, f, c, -1 - root, 0)
+
+
+@specification
+def process_spawn(old: State, new: State, f: Frame, result: int, c: int) -> bool:
+    """A new process that the host will collect."""
+    if old.page[c].kind != CONTAINER: return result == -EINVAL
+    if old.container[c].pages < 2: return result == -ENOMEM
+    return process_added(old, new, f, c, result) and bool(new.process[result].hosted == 1)
+
+
+@specification
+def process_create(old: State, new: State, f: Frame, result: int, t: int) -> bool:
+    """A new process in the caller's container, to which the caller's process has a handle."""
+    p = old.thread[t].process
+    c = old.process[p].container
+    if not handle_room(old, p): return result == -ENOSPC
+    if old.container[c].pages < 2: return result == -ENOMEM
+    s = new.process[p].handle_object[result % 65536]
+    if new.process[s].holder != p or new.process[s].holder_slot != result % 65536: return False
+    return result > 0 and process_added(old, new, f, c, s) and handle_opened(old, new, f, p, result, s)
+
+
+@specification
+def process_start(old: State, new: State, f: Frame, result: int, t: int, slot: int, generation: int) -> bool:
+    """The named process is alive with its first thread."""
+    s = named(old, old.thread[t].process, slot, generation)
+    if s == 0 or old.page[s].kind != PROCESS: return result == -ESRCH
+    if old.process[s].state == ALIVE: return result == -EBUSY
+    if old.process[s].state != NEW: return result == -ECHILD
+    if old.container[old.process[s].container].pages < 1: return result == -ENOMEM
+    f.may("process", s, "state")
+    return result == 0 and thread_added(old, new, f, s, new.process[s].threads[0]) and new.process[s].state == ALIVE
+
+
+def ending(new: State, f: Frame, s: int, status: int) -> bool:
+    """Process s is ending with this status."""
+    f.may("process", s, "state", "status")
+    return bool(new.process[s].state == ENDING and new.process[s].status == status)
+
+
+@specification
+def process_exit(old: State, new: State, f: Frame, result: int, t: int, status: int) -> bool:
+    """The running thread's process is ending."""
+    if old.thread[t].state != RUNNING or not 0 <= status < 1 << 32: return result == -EINVAL
+    return result == 0 and ending(new, f, old.thread[t].process, status)
+
+
+@specification
+def process_end(old: State, new: State, f: Frame, result: int, s: int, status: int) -> bool:
+    """The process is ending."""
+    if old.page[s].kind != PROCESS or old.process[s].state not in (NEW, ALIVE): return result == -EINVAL
+    if not 0 <= status < 1 << 32: return result == -EINVAL
+    return result == 0 and ending(new, f, s, status)
+
+
+@specification
+def handle_drop(old: State, new: State, f: Frame, result: int, s: int, slot: int) -> bool:
+    """The handle is closed; an ended object behind it is freed, a process that never started is ending."""
+    if old.page[s].kind != PROCESS or old.process[s].state != ENDING: return result == -EINVAL
+    if old.process[s].thread_count != 0: return result == -EBUSY
+    o = old.process[s].handle_object[slot]
+    if o == 0: return result == -ESRCH
+    if result != 0 or not handle_closed(old, new, f, s, slot): return False
+    if old.page[o].kind == THREAD: return thread_freed(old, new, f, o)
+    state = old.process[o].state
+    f.may("process", o, "holder", "holder_slot")
+    if new.process[o].holder != 0: return False
+    if state == ENDED: return process_freed(old, new, f, o, 0)
+    if state == NEW:
+        f.may("process", o, "state")
+        return bool(new.process[o].state == ENDING)
+    return True
+
+
+@specification
+def process_finish(old: State, new: State, f: Frame, result: int, s: int) -> bool:
+    """The root table is gone; the status is with who waited, or kept for who holds the process, or with nobody."""
+    S = old.process[s]
+    if old.page[s].kind != PROCESS or S.state != ENDING: return result == -EINVAL
+    x = S.root
+    if S.thread_count != 0 or S.handle_count != 0 or S.mappings != 0 or old.table[x].used != 0: return result == -EBUSY
+    f.may("table", x, "level", "process")
+    if result != 0 or not page_becomes(old, new, f, x, TABLE, FREE): return False
+    if S.waiter != 0:
+        if not woken(old, new, f, S.waiter, S.status): return False
+        return handle_closed(old, new, f, S.holder, S.holder_slot) and process_freed(old, new, f, s, 1)
+    if S.holder == 0 and S.hosted == 0: return process_freed(old, new, f, s, 1)
+    f.may("process", s, "state", "root")
+    if not charged(old, new, f, S.container, -1, 0): return False
+    return bool(new.process[s].state == ENDED and new.process[s].status == S.status)
+
+
+@specification
+def process_collect(old: State, new: State, f: Frame, result: int, s: int) -> bool:
+    """The host has the status, and nothing is left of the process."""
+    if old.page[s].kind != PROCESS or old.process[s].hosted != 1: return result == -EINVAL
+    if old.process[s].state != ENDED: return result == -EBUSY
+    return result == old.process[s].status and process_freed(old, new, f, s, 0)
+
+
+@specification
+def process_wait(old: State, new: State, f: Frame, result: int, t: int, slot: int, generation: int) -> bool:
+    """The status of a child that has ended, of which then nothing is left; or the caller waits for one that has not."""
+    p = old.thread[t].process
+    s = named(old, p, slot, generation)
+    if s == 0 or old.page[s].kind != PROCESS: return result == -ESRCH
+    if old.process[s].state == NEW: return result == -EINVAL
+    if old.process[s].waiter != 0: return result == -EBUSY
+    if old.process[s].state == ENDED:
+        if result != old.process[s].status: return False
+        return handle_closed(old, new, f, p, slot) and process_freed(old, new, f, s, 0)
+    f.may("process", s, "waiter")
+    f.may("thread", t, "waiting_for", "state")
+    if result != 0 or new.process[s].waiter != t or new.thread[t].waiting_for != s: return False
+    return off_core(old, new, f, t) and bool(new.thread[t].state == BLOCKED)

@@ -1,0 +1,39 @@
+"""Specifications of what moves quota, and the clauses about charges that the others use."""
+
+from __future__ import annotations
+
+from abi.errors import ENOMEM
+from kernel.specs import Frame, State, specification
+
+PAGES_PER_BLOCK = 512
+
+
+def charged(old: State, new: State, f: Frame, c: int, pages: int, blocks: int) -> bool:
+    """Container c pays for this many pages and blocks more than before (fewer, if negative), out of its quota."""
+    f.allocates()
+    f.may("container", c, "pages", "used_pages", "blocks", "used_blocks")
+    B, A = old.container[c], new.container[c]
+    if A.pages != B.pages - pages or A.used_pages != B.used_pages + pages: return False
+    return bool(A.blocks == B.blocks - blocks and A.used_blocks == B.used_blocks + blocks)
+
+
+@specification
+def quota_split(old: State, new: State, f: Frame, result: int, c: int) -> bool:
+    """A block of quota becomes 512 pages of it."""
+    if old.container[c].blocks < 1: return result == -ENOMEM
+    f.may("container", c, "pages", "blocks")
+    f.may("memory", 0, "promised_pages", "promised_blocks")
+    if new.container[c].pages != old.container[c].pages + PAGES_PER_BLOCK: return False
+    return bool(result == 0 and new.container[c].blocks == old.container[c].blocks - 1)
+
+
+@specification
+def quota_merge(old: State, new: State, f: Frame, result: int, c: int) -> bool:
+    """512 pages of quota become a block of it, if a whole block is free that was promised to nobody."""
+    m = old.memory
+    whole = m.free_count + m.blocks + 1 - m.fresh
+    if old.container[c].pages < PAGES_PER_BLOCK or whole <= m.promised_blocks: return result == -ENOMEM
+    f.may("container", c, "pages", "blocks")
+    f.may("memory", 0, "promised_pages", "promised_blocks")
+    if new.container[c].pages != old.container[c].pages - PAGES_PER_BLOCK: return False
+    return bool(result == 0 and new.container[c].blocks == old.container[c].blocks + 1)

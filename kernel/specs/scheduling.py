@@ -1,0 +1,71 @@
+"""Specifications of what moves threads between cores and queues."""
+
+from __future__ import annotations
+
+from abi.errors import EBUSY, EINVAL
+from kernel.objects import BLOCKED, READY, RUNNING
+from kernel.specs import Frame, State, specification
+
+
+def queued_last(old: State, new: State, f: Frame, t: int, r: int) -> bool:
+    """Thread t is ready and the tail of core r's queue, behind the one that was."""
+    last = old.core[r].tail
+    f.may("thread", t, "state", "next", "previous", "rank")
+    f.may("thread", last, "next")
+    f.may("core", r, "head", "tail", "ticket")
+    if last == 0 and new.core[r].head != t: return False
+    if last != 0 and new.core[r].head != old.core[r].head: return False
+    return bool(new.thread[t].state == READY and new.core[r].tail == t and new.thread[t].previous == last)
+
+
+def off_core(old: State, new: State, f: Frame, t: int) -> bool:
+    """The core that ran thread t runs none."""
+    r = old.thread[t].core
+    f.may("core", r, "current")
+    return bool(old.core[r].current == t and new.core[r].current == 0)
+
+
+@specification
+def schedule(old: State, new: State, f: Frame, result: int, r: int) -> bool:
+    """The head of an idle core's queue runs there; its successor is the head."""
+    if r < 0 or r >= old.cores: return result == -EINVAL
+    if old.core[r].current != 0: return result == -EBUSY
+    t = old.core[r].head
+    if t == 0: return result == 0
+    n = old.thread[t].next
+    f.may("core", r, "current", "head", "tail")
+    f.may("thread", t, "state", "next", "previous", "rank")
+    f.may("thread", n, "previous")
+    if new.core[r].current != t or new.thread[t].state != RUNNING: return False
+    if n != 0 and new.core[r].tail != old.core[r].tail: return False
+    return bool(result == t and new.core[r].head == n)
+
+
+@specification
+def preempt(old: State, new: State, f: Frame, result: int, r: int) -> bool:
+    """The thread of a busy core goes behind those that wait."""
+    if r < 0 or r >= old.cores or old.core[r].current == 0: return result == -EINVAL
+    t = old.core[r].current
+    return result == 0 and off_core(old, new, f, t) and queued_last(old, new, f, t, r)
+
+
+@specification
+def thread_yield(old: State, new: State, f: Frame, result: int, t: int) -> bool:
+    """The running thread goes behind those that wait for its core."""
+    if old.thread[t].state != RUNNING: return result == -EINVAL
+    return result == 0 and off_core(old, new, f, t) and queued_last(old, new, f, t, old.thread[t].core)
+
+
+@specification
+def thread_block(old: State, new: State, f: Frame, result: int, t: int) -> bool:
+    """The running thread waits."""
+    if old.thread[t].state != RUNNING: return result == -EINVAL
+    f.may("thread", t, "state")
+    return result == 0 and off_core(old, new, f, t) and new.thread[t].state == BLOCKED
+
+
+@specification
+def thread_wake(old: State, new: State, f: Frame, result: int, t: int) -> bool:
+    """The waiting thread is ready, behind those that are."""
+    if old.thread[t].state != BLOCKED or old.thread[t].waiting_for != 0: return result == -EINVAL
+    return result == 0 and queued_last(old, new, f, t, old.thread[t].core)

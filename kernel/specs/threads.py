@@ -1,0 +1,172 @@
+"""Specifications of the life of threads."""
+
+from __future__ import annotations
+
+from abi.errors import EBUSY, EDEADLK, EINVAL, ENOMEM, ENOSPC, ESRCH
+from kernel.objects import ALIVE, BLOCKED, DEAD, ENDING, FREE, HANDLES, NEW, READY, RUNNING, THREAD
+from kernel.specs import Frame, State, specification
+from kernel.specs.quotas import charged
+from kernel.specs.scheduling import off_core, queued_last
+
+THREAD_FIELDS = ("process", "position", "state", "status", "core", "next", "previous", "rank", "holder_slot",
+                 "joiner", "waiting_for", "result")  # fmt: skip
+HANDLE_FIELDS = ("handle_count", "handle_opened", "handle_carved", "handle_listed", "handle_stack", "handle_position")
+
+
+def page_becomes(old: State, new: State, f: Frame, p: int, before: int, after: int) -> bool:
+    """Page p changes its kind so, and its owner with it."""
+    f.may("page", p, "kind", "owner")
+    return bool(old.page[p].kind == before and new.page[p].kind == after)
+
+
+def thread_added(old: State, new: State, f: Frame, s: int, t: int) -> bool:
+    """Thread t is new, the last of process s's list, and ready on the container's next core."""
+    c = old.process[s].container
+    n = old.process[s].thread_count
+    r = old.container[c].core
+    f.may("thread", t, *THREAD_FIELDS)
+    f.may("container", c, "core")
+    f.may("process", s, "thread_count")
+    f.may_item("process", s, "threads", n)
+    if not page_becomes(old, new, f, t, FREE, THREAD) or not charged(old, new, f, c, 1, 0): return False
+    if new.thread[t].process != s or new.thread[t].core != r: return False
+    if new.process[s].thread_count != n + 1 or new.process[s].threads[n] != t: return False
+    return queued_last(old, new, f, t, r) and new.container[c].core == old.core[r].ring
+
+
+def named(old: State, s: int, slot: int, generation: int) -> int:
+    """What process s names by a slot and generation, 0 if nothing."""
+    if slot < 0 or slot >= HANDLES or generation <= 0: return 0
+    if old.process[s].handle_generation[slot] != generation: return 0
+    return int(old.process[s].handle_object[slot])
+
+
+def handle_room(old: State, s: int) -> bool:
+    """Process s holds fewer handles than it may."""
+    return bool(old.process[s].handle_count < HANDLES)
+
+
+def handle_opened(old: State, new: State, f: Frame, s: int, value: int, o: int) -> bool:
+    """``value`` names object o in process s, in a slot that was empty and with a generation never used."""
+    slot = value % 65536
+    f.may("process", s, *HANDLE_FIELDS)
+    f.may_item("process", s, "handle_object", slot)
+    f.may_item("process", s, "handle_generation", slot)
+    if old.process[s].handle_object[slot] != 0 or value // 65536 != old.process[s].handle_opened + 1: return False
+    return named(new, s, slot, value // 65536) == o and bool(
+        new.process[s].handle_count == old.process[s].handle_count + 1
+    )
+
+
+def handle_closed(old: State, new: State, f: Frame, s: int, slot: int) -> bool:
+    """Process s names nothing by this slot any more."""
+    f.may("process", s, *HANDLE_FIELDS)
+    f.may_item("process", s, "handle_object", slot)
+    f.may_item("process", s, "handle_generation", slot)
+    if new.process[s].handle_opened != old.process[s].handle_opened: return False
+    return bool(
+        new.process[s].handle_object[slot] == 0 and new.process[s].handle_count == old.process[s].handle_count - 1
+    )
+
+
+def thread_freed(old: State, new: State, f: Frame, t: int) -> bool:
+    """Nothing is left of thread t, and its container is no longer charged."""
+    f.may("thread", t, *THREAD_FIELDS)
+    return page_becomes(old, new, f, t, THREAD, FREE) and charged(old, new, f, old.page[t].owner, -1, 0)
+
+
+def thread_unlisted(old: State, new: State, f: Frame, t: int) -> bool:
+    """Thread t is out of its process's list; the last one has its place."""
+    s = old.thread[t].process
+    n = old.process[s].thread_count - 1
+    last = old.process[s].threads[n]
+    f.may("thread", t, "position")
+    f.may("thread", last, "position")
+    f.may("process", s, "thread_count")
+    f.may_item("process", s, "threads", n)
+    f.may_item("process", s, "threads", old.thread[t].position)
+    return bool(new.process[s].thread_count == n)
+
+
+def woken(old: State, new: State, f: Frame, t: int, result: int) -> bool:
+    """Thread t, which waited for an end, is ready; its call returns ``result``."""
+    f.may("thread", t, "waiting_for", "result")
+    if not queued_last(old, new, f, t, old.thread[t].core): return False
+    return bool(new.thread[t].waiting_for == 0 and new.thread[t].result == result)
+
+
+@specification
+def thread_start(old: State, new: State, f: Frame, result: int, s: int) -> bool:
+    """The process has one thread more and is alive."""
+    S = old.process[s]
+    if S.state not in (NEW, ALIVE): return result == -EINVAL
+    if old.container[S.container].pages < 1: return result == -ENOMEM
+    f.may("process", s, "state")
+    return thread_added(old, new, f, s, result) and bool(new.process[s].state == ALIVE)
+
+
+@specification
+def thread_create(old: State, new: State, f: Frame, result: int, t: int) -> bool:
+    """The caller's process has one thread more and a handle to it."""
+    s = old.thread[t].process
+    if not handle_room(old, s): return result == -ENOSPC
+    if old.container[old.process[s].container].pages < 1: return result == -ENOMEM
+    u = new.process[s].threads[old.process[s].thread_count]
+    return result > 0 and thread_added(old, new, f, s, u) and handle_opened(old, new, f, s, result, u)
+
+
+@specification
+def thread_exit(old: State, new: State, f: Frame, result: int, t: int, status: int) -> bool:
+    """The thread has ended: its joiner has the status, or its handle keeps it, or nothing is left; without threads the
+    process is ending."""
+    T = old.thread[t]
+    if T.state != RUNNING or not 0 <= status < 1 << 32: return result == -EINVAL
+    s = T.process
+    if result != 0 or not off_core(old, new, f, t) or not thread_unlisted(old, new, f, t): return False
+    if old.process[s].thread_count == 1:
+        f.may("process", s, "state", "status")
+        if new.process[s].state != ENDING or new.process[s].status != status: return False
+    if T.joiner != 0:
+        if not woken(old, new, f, T.joiner, status): return False
+        return handle_closed(old, new, f, s, T.holder_slot) and thread_freed(old, new, f, t)
+    if T.holder_slot == -1: return thread_freed(old, new, f, t)
+    f.may("thread", t, "state", "status")
+    return bool(new.thread[t].state == DEAD and new.thread[t].status == status)
+
+
+@specification
+def thread_kill(old: State, new: State, f: Frame, result: int, t: int) -> bool:
+    """Nothing is left of the thread: not on a core, in a queue, waiting, waited for, or in a handle."""
+    T = old.thread[t]
+    if old.page[t].kind != THREAD or T.state == DEAD or old.process[T.process].state != ENDING:
+        return result == -EINVAL
+    if T.state == RUNNING and not off_core(old, new, f, t): return False
+    if T.state == READY:
+        f.may("core", T.core, "head", "tail")
+        f.may("thread", T.next, "previous")
+        f.may("thread", T.previous, "next")
+    if T.waiting_for != 0:
+        f.may("thread", T.waiting_for, "joiner")
+        f.may("process", T.waiting_for, "waiter")
+    if T.joiner != 0:
+        f.may("thread", T.joiner, "waiting_for")
+        if new.thread[T.joiner].waiting_for != 0: return False
+    if T.holder_slot != -1 and not handle_closed(old, new, f, T.process, T.holder_slot): return False
+    return result == 0 and thread_unlisted(old, new, f, t) and thread_freed(old, new, f, t)
+
+
+@specification
+def thread_join(old: State, new: State, f: Frame, result: int, t: int, slot: int, generation: int) -> bool:
+    """The status of a thread that has ended, of which then nothing is left; or the caller waits for its end."""
+    s = old.thread[t].process
+    u = named(old, s, slot, generation)
+    if u == 0 or old.page[u].kind != THREAD: return result == -ESRCH
+    if u == t: return result == -EDEADLK
+    if old.thread[u].joiner != 0: return result == -EBUSY
+    if old.thread[u].state == DEAD:
+        if result != old.thread[u].status: return False
+        return handle_closed(old, new, f, s, slot) and thread_freed(old, new, f, u)
+    f.may("thread", u, "joiner")
+    f.may("thread", t, "waiting_for", "state")
+    if result != 0 or new.thread[u].joiner != t or new.thread[t].waiting_for != u: return False
+    return off_core(old, new, f, t) and bool(new.thread[t].state == BLOCKED)
