@@ -1,0 +1,13 @@
+"""The lab: a machine in a machine, whose /dev/kvm is of the other kind (SVM, nested paging, LSTAR entered at CPL 0).
+
+QEMU emulates an AMD processor in software, an ordinary Debian kernel offers /dev/kvm in it, and pytest runs named
+test files of this project there with the interpreter and the packages of this environment.
+
+    files.py     which test files run there, one batch a QEMU run
+    kernel.py    Debian's kernel package -> a bootable kernel and the modules needed, in load order
+    cpio.py      the archive format the kernel unpacks its first file system from
+    image.py     what is in that file system: interpreter, packages, repository, busybox, modules, `init`
+    init         the first process in it
+    lab.py       start QEMU, follow it, end it, and read the results
+    inside/      tests that only make sense in the lab
+"""

@@ -1,0 +1,42 @@
+"""`python -m tests.lab [FILES...]`: run these test files, or all the lab's own, in the lab and show its console."""
+
+import argparse
+import sys
+
+from tests.lab.files import BATCHES
+from tests.lab.kernel import KernelUnavailable
+from tests.lab.lab import LabUnavailable, run
+
+
+def main() -> int:
+    """Exit status: 0 all named files ran and passed, 1 they did not, 2 the lab cannot run here."""
+    parser = argparse.ArgumentParser(prog="python -m tests.lab", description=__doc__)
+    parser.add_argument("files", nargs="*", help="test files, relative to the repository (default: all batches)")
+    parser.add_argument("--timeout", type=float, default=240, help="seconds a QEMU run may take (%(default)s)")
+    parser.add_argument("--smp", type=int, default=2, help="processors in the lab (%(default)s)")
+    parser.add_argument("--memory", type=int, default=2048, metavar="MB", help="memory of the lab (%(default)s)")
+    parser.add_argument("--pytest", action="append", default=[], metavar="ARGUMENT", help="one more for pytest")
+    chosen = parser.parse_args()
+    status = 0
+    for files in [tuple(chosen.files)] if chosen.files else BATCHES.values():
+        try:
+            result = run(
+                files,
+                timeout=chosen.timeout,
+                smp=chosen.smp,
+                memory_mb=chosen.memory,
+                pytest_arguments=chosen.pytest,
+                follow=lambda line: print(line, flush=True),
+            )
+        except (LabUnavailable, KernelUnavailable) as error:
+            print(f"lab: {error}", file=sys.stderr)
+            return 2
+        print(result.summary())
+        for problem in result.problems():
+            print(f"lab: {problem}")
+            status = 1
+    return status
+
+
+if __name__ == "__main__":
+    sys.exit(main())

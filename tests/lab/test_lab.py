@@ -1,0 +1,22 @@
+"""The project's tests hold on the other kind of host too: exactly the named files run in the lab, none skipped."""
+
+import warnings
+
+import pytest
+
+from tests.lab.files import BATCHES
+from tests.lab.lab import LabUnavailable, run
+
+
+@pytest.mark.lab
+@pytest.mark.parametrize("batch", BATCHES)
+def test_named_files_pass_in_the_lab(batch: str, capsys: pytest.CaptureFixture[str]) -> None:
+    try:
+        result = run(BATCHES[batch])
+    except LabUnavailable as reason:
+        warnings.warn(f"THE LAB DID NOT RUN: {reason}", stacklevel=1)
+        pytest.skip(f"THE LAB DID NOT RUN: {reason}")
+    with capsys.disabled():
+        print(f"\n{result.summary()}")
+    problems = result.problems()
+    assert not problems, "\n".join([*problems, "", "the lab's console:", result.output])
