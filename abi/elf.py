@@ -17,9 +17,9 @@ from __future__ import annotations
 import os
 import stat
 import struct
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from errno import EISDIR, ENOEXEC
-from typing import TYPE_CHECKING, Final, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from abi.layout import DATA_LIMIT, EXECUTE, IMAGE_BASE, PAGE_SIZE, READ, USER_END, USER_MIN, WRITE
 
@@ -117,7 +117,7 @@ class Image:
 
     def __init__(
         self,
-        source: _Source,
+        source: _File | _Bytes,
         name: str,
         kind: str,
         bias: int,
@@ -219,20 +219,6 @@ class Image:
         return f"<Image {self.name or 'bytes'} {self.kind} entry={self.entry:#x} segments={len(self.segments)}>"
 
 
-class _Source(Protocol):
-    """Where a program's bytes come from."""
-
-    size: int
-
-    def read(self, offset: int, size: int) -> bytes: ...
-
-    def read_into(self, offset: int, views: Sequence[memoryview]) -> None: ...
-
-    def stream(self) -> BinaryIO: ...
-
-    def close(self) -> None: ...
-
-
 class _File:
     """A regular file, by its descriptor."""
 
@@ -310,7 +296,7 @@ def read_image(source: Buffer | Path, *, base: int = IMAGE_BASE, dynamic: bool =
     Raises BadElf for anything that is not a well-formed program for this machine.
     """
     name = ""
-    opened: _Source
+    opened: _File | _Bytes
     if isinstance(source, str | os.PathLike):
         name = os.fspath(source)
         opened = _open(name)
@@ -341,7 +327,7 @@ def _open(path: str) -> _File:
     return file
 
 
-def _check(source: _Source, name: str, base: int, dynamic: bool) -> Image:
+def _check(source: _File | _Bytes, name: str, base: int, dynamic: bool) -> Image:
     def bad(what: str) -> BadElf:
         return BadElf(what, name)
 
@@ -426,11 +412,7 @@ def _check(source: _Source, name: str, base: int, dynamic: bool) -> Image:
     )
 
 
-class _Complaint(Protocol):
-    def __call__(self, what: str) -> BadElf: ...
-
-
-def _check_identity(header: bytes, bad: _Complaint) -> None:
+def _check_identity(header: bytes, bad: Callable[[str], BadElf]) -> None:
     if not header:
         raise bad("is empty")
     if header[:2] == b"#!":
@@ -451,7 +433,7 @@ def _check_identity(header: bytes, bad: _Complaint) -> None:
         raise bad(f"has ELF version {header[6]}, not 1")
 
 
-def _interpreter(source: _Source, offset: int, size: int, bad: _Complaint) -> str:
+def _interpreter(source: _File | _Bytes, offset: int, size: int, bad: Callable[[str], BadElf]) -> str:
     if not 2 <= size <= _MAX_PATH:
         raise bad(f"has an interpreter name of {size} bytes")
     path = source.read(offset, size)
@@ -470,7 +452,7 @@ def _permissions(flags: int) -> int:
     return permissions
 
 
-def _check_placement(segments: tuple[Segment, ...], entry: int, bad: _Complaint) -> None:
+def _check_placement(segments: tuple[Segment, ...], entry: int, bad: Callable[[str], BadElf]) -> None:
     end = 0
     for segment in segments:
         if segment.address < USER_MIN or segment.address + segment.mem_size > USER_END:

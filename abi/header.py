@@ -112,10 +112,10 @@ def _stub(call: Call) -> str:
     invocation = f"aero_syscall(AERO_CALL_{call.name}, {', '.join(values)});"
     if call.returns:
         return f"{comment}\nstatic inline int64_t aero_{call.name}({parameters})\n{{\n    return {invocation}\n}}\n"
-    # `for (;;)`: the compiler must not assume that control falls out of a call that never comes back.
+    # Elsewhere (on plain Linux, say) the number is unknown and the call comes back: trap rather than run on.
     return (
         f"{comment}\nstatic inline _Noreturn void aero_{call.name}({parameters})\n"
-        f"{{\n    for (;;)\n        {invocation}\n}}\n"
+        f"{{\n    {invocation}\n    __builtin_trap();\n}}\n"
     )
 
 

@@ -153,8 +153,8 @@ static inline int64_t aero_thread_create(const void *entry, const void *stack, u
  *   status: what thread_join returns; the low 32 bits */
 static inline _Noreturn void aero_thread_exit(uint64_t status)
 {
-    for (;;)
-        aero_syscall(AERO_CALL_thread_exit, status, 0, 0, 0, 0, 0);
+    aero_syscall(AERO_CALL_thread_exit, status, 0, 0, 0, 0, 0);
+    __builtin_trap();
 }
 
 /* Waits until the thread has ended, and closes the handle.
@@ -216,8 +216,8 @@ static inline int64_t aero_process_start(uint64_t handle, const void *entry, con
  *   status: what process_wait returns; the low 32 bits */
 static inline _Noreturn void aero_process_exit(uint64_t status)
 {
-    for (;;)
-        aero_syscall(AERO_CALL_process_exit, status, 0, 0, 0, 0, 0);
+    aero_syscall(AERO_CALL_process_exit, status, 0, 0, 0, 0, 0);
+    __builtin_trap();
 }
 
 /* Waits until the child process has ended, and closes the handle.
