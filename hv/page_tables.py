@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from abi.layout import EXECUTE, PAGE_SIZE, READ, TABLE_ENTRIES, TABLES_BASE, WRITE
-from hv.guest_memory import FileMapping
+from hv.guest_memory import HostMemory
 from hv.kvm import Vm
 
 PRESENT: Final = 1 << 0
@@ -82,8 +82,8 @@ class TableFrames:
     def __init__(self, vm: Vm, limit_bytes: int, *, recycle_at: int = RECYCLE_AT) -> None:
         self._vm = vm
         self._limit = limit_bytes // PAGE_SIZE
-        self._file = FileMapping("aerostat-tables", limit_bytes)
-        self._words = self._file.view.cast("Q")
+        self._host = HostMemory(limit_bytes)
+        self._words = self._host.view.cast("Q")
         self._slots: list[tuple[int, int, int]] = []
         """slot number, first frame, frames"""
         self._covered = 0
@@ -122,13 +122,13 @@ class TableFrames:
 
     def _set_slot(self, slot: int, first: int, count: int) -> None:
         self._vm.set_memslot(
-            slot, TABLES_BASE + first * PAGE_SIZE, count * PAGE_SIZE, self._file.address + first * PAGE_SIZE
+            slot, TABLES_BASE + first * PAGE_SIZE, count * PAGE_SIZE, self._host.address + first * PAGE_SIZE
         )
 
     def free(self, table_id: int) -> None:
         """The table is gone; its frame is zeroed and waits in quarantine for ``recycle``."""
         frame = self._frames.pop(table_id)
-        self._file.view[frame * PAGE_SIZE : (frame + 1) * PAGE_SIZE] = bytes(PAGE_SIZE)
+        self._host.view[frame * PAGE_SIZE : (frame + 1) * PAGE_SIZE] = bytes(PAGE_SIZE)
         self._quarantine.append(frame)
 
     def gpa(self, table_id: int) -> int:
@@ -163,14 +163,14 @@ class TableFrames:
         for slot, first, count in self._slots:
             if not any(first <= frame < first + count for frame in self._quarantine):
                 continue
-            self._vm.set_memslot(slot, TABLES_BASE + first * PAGE_SIZE, 0, self._file.address + first * PAGE_SIZE)
+            self._vm.set_memslot(slot, TABLES_BASE + first * PAGE_SIZE, 0, self._host.address + first * PAGE_SIZE)
             self._set_slot(slot, first, count)
         for frame in self._quarantine:
-            self._file.punch(frame * PAGE_SIZE, PAGE_SIZE)
+            self._host.discard(frame * PAGE_SIZE, PAGE_SIZE)
         self._recycled += self._quarantine
         self._quarantine = []
 
     def close(self) -> None:
         """Gives the memory back; no vCPU may run.  May be called again."""
         self._words.release()
-        self._file.close()
+        self._host.close()

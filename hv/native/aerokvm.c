@@ -373,12 +373,14 @@ static int decode(struct aero_vcpu *v)
 
 static int run_guest(struct aero_vcpu *v)
 {
-    int dirty = resume(v), postponed = 0, trap;
+    int dirty = resume(v), postponed = 0, faults = 0, trap;
     if (dirty < 0) return faulted(v, VECTOR_GP, 0);
     for (;;) {
         if (enter(v, dirty) == 0) { trap = decode(v); break; }
         dirty = 0;
         if (errno == EAGAIN) continue;
+        /* A page was read-only for the moment in which its translations are dropped (hv/guest_memory.py). */
+        if (errno == EFAULT && faults++ < 1000) { usleep(20); continue; }
         if (errno != EINTR) {
             trap = crashed(v, "KVM_RUN failed: errno %llu at %#llx", errno, v->regs.rip);
             break;

@@ -26,9 +26,9 @@ NUMBERS: Final = (
     "KVM_GET_SREGS", "KVM_SET_SREGS", "KVM_SET_MSRS", "KVM_GET_MSRS", "KVM_GET_XSAVE", "KVM_SET_XSAVE",
     "KVM_SET_XCRS", "KVM_TRANSLATE", "KVM_MEM_READONLY", "KVM_CAP_USER_MEMORY", "KVM_CAP_NR_VCPUS",
     "KVM_CAP_NR_MEMSLOTS", "KVM_CAP_SYNC_MMU", "KVM_CAP_XSAVE", "KVM_CAP_XCRS", "KVM_CAP_MAX_VCPUS",
-    "KVM_CAP_SYNC_REGS", "KVM_CAP_READONLY_MEM", "KVM_CAP_IMMEDIATE_EXIT", "MADV_DONTNEED", "MADV_HUGEPAGE",
-    "MADV_POPULATE_WRITE", "MADV_COLLAPSE", "FALLOC_FL_PUNCH_HOLE", "FALLOC_FL_KEEP_SIZE", "PROT_READ", "PROT_WRITE",
-    "MAP_SHARED", "MAP_FIXED", "MAP_NORESERVE",
+    "KVM_CAP_SYNC_REGS", "KVM_CAP_READONLY_MEM", "KVM_CAP_IMMEDIATE_EXIT", "MADV_DONTNEED", "MADV_DONTFORK",
+    "MADV_HUGEPAGE", "PROT_READ", "PROT_WRITE", "PROT_EXEC", "MAP_PRIVATE", "MAP_ANONYMOUS", "MAP_FIXED",
+    "MAP_NORESERVE",
 )  # fmt: skip
 
 DECLARATIONS: Final = """
@@ -80,20 +80,9 @@ int aero_slice_start(uint64_t nanoseconds);
 void aero_slice_stop(void);
 int64_t aero_raw_exit_loop(struct aero_vcpu *v, uint64_t n);
 int madvise(void *address, size_t length, int advice);
-int fallocate(int fd, int mode, int64_t offset, int64_t length);
 void *mmap(void *address, size_t length, int protection, int flags, int fd, int64_t offset);
-"""
-
-PREAMBLE: Final = """
-#include <fcntl.h>
-#include <linux/falloc.h>
-#ifndef MADV_POPULATE_WRITE
-#define MADV_POPULATE_WRITE 23
-#endif
-#ifndef MADV_COLLAPSE
-#define MADV_COLLAPSE 25
-#endif
-#line 1 "aerokvm.c"
+int mincore(void *address, size_t length, unsigned char *pages);
+int mprotect(void *address, size_t length, int protection);
 """
 
 
@@ -101,7 +90,9 @@ def describe() -> Any:
     """The cffi builder, also for setuptools' ``cffi_modules``."""
     builder = FFI()
     builder.cdef("".join(f"#define {name} ...\n" for name in NUMBERS) + DECLARATIONS)
-    builder.set_source("hv._native", PREAMBLE + SOURCE.read_text(), extra_compile_args=["-O2", "-Wall", "-Wextra"])
+    builder.set_source(
+        "hv._native", '#line 1 "aerokvm.c"\n' + SOURCE.read_text(), extra_compile_args=["-O2", "-Wall", "-Wextra"]
+    )
     return builder
 
 

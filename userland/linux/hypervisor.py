@@ -1,0 +1,132 @@
+"""What this personality needs of the machine below it: processes, threads, their memory, and events.
+
+Structural types only: the hypervisor's own classes satisfy them, and so does the double that the tests use.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Protocol
+
+
+class Registers(Protocol):
+    """The general registers of a stopped thread, as the program will see them when it goes on."""
+
+    rax: int
+    rbx: int
+    rcx: int
+    rdx: int
+    rsi: int
+    rdi: int
+    rbp: int
+    r8: int
+    r9: int
+    r10: int
+    r11: int
+    r12: int
+    r13: int
+    r14: int
+    r15: int
+
+
+class UserMemory(Protocol):
+    """A program's memory with the program's own rights: each call raises UserFault where the program would fault."""
+
+    def read(self, va: int, length: int, /) -> bytes: ...
+    def write(self, va: int, data: bytes, /) -> None: ...
+    def views(self, va: int, length: int, /, *, write: bool) -> list[memoryview]: ...
+
+
+class PageRange(Protocol):
+    """Pages that the loader maps for an image."""
+
+    @property
+    def address(self) -> int: ...
+    @property
+    def length(self) -> int: ...
+    @property
+    def permissions(self) -> int: ...
+
+
+class Image(Protocol):
+    """The program that was loaded: its file's name, and its pages."""
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def end(self) -> int: ...
+    def pages(self) -> Sequence[PageRange]: ...
+
+
+class Fault(Protocol):
+    """An exception that a program's instruction raised."""
+
+    @property
+    def vector(self) -> int: ...
+    @property
+    def error_code(self) -> int: ...
+    @property
+    def fault_address(self) -> int: ...
+
+
+class Cancellable(Protocol):
+    """A timer or a watch that has not fired yet."""
+
+    def cancel(self) -> None: ...
+
+
+class Events(Protocol):
+    """Calls back with the machine's big lock held."""
+
+    def at(self, deadline: float, callback: Callable[[], object], /) -> Cancellable: ...
+    def when_ready(self, fd: int, direction: str, callback: Callable[[], object], /) -> Cancellable: ...
+
+
+class Machine(Protocol):
+    @property
+    def events(self) -> Events: ...
+
+
+class Process(Protocol):
+    @property
+    def id(self) -> int: ...
+    @property
+    def memory(self) -> UserMemory: ...
+    @property
+    def threads(self) -> Sequence[Thread]: ...
+    def map(self, va: int, length: int, permissions: int, /) -> int: ...
+    def unmap(self, va: int, length: int, /) -> int: ...
+    def protect(self, va: int, length: int, permissions: int, /) -> int: ...
+    def permissions(self, va: int, /) -> int | None: ...
+    def create_thread(self, rip: int, rsp: int, *, rdi: int = 0, fs_base: int = 0) -> Thread | int: ...
+    def exit(self, status: int, /) -> None: ...
+
+
+class Thread(Protocol):
+    rip: int
+    rsp: int
+    rflags: int
+    fs_base: int
+    gs_base: int
+
+    @property
+    def id(self) -> int: ...
+    @property
+    def process(self) -> Process: ...
+    @property
+    def regs(self) -> Registers: ...
+    @property
+    def machine(self) -> Machine: ...
+    def exit(self, status: int = 0, /) -> None: ...
+    def block(self) -> None: ...
+    def wake(self, result: int, /) -> None: ...
+
+
+BLOCKED = 1 << 65
+RETRY = (1 << 65) + 1
+
+
+class UserFault(Exception):
+    def __init__(self, address: int) -> None:
+        super().__init__(address)
+        self.address = address

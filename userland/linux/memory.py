@@ -1,0 +1,288 @@
+"""A Linux process's address space over the machine's exact-range calls.
+
+The machine maps, unmaps and protects pages at exactly the range it is told.  Linux promises more: placement, mappings
+without memory until they are touched, cuts anywhere.  Small anonymous mappings get memory at once; large ones at the
+first touch, whole 2 MiB blocks at a time, more of them when touched in sequence: a page costs the machine far more than
+its share of a block, and a fault costs more than a page.
+"""
+
+from __future__ import annotations
+
+from enum import Enum
+from typing import Final
+
+from abi.layout import BLOCK_SIZE, EXECUTE, MMAP_TOP, PAGE_SIZE, READ, STACK_SIZE, STACK_TOP, USER_MIN, WRITE
+from userland.linux.errors import EEXIST, EINVAL, ENOMEM, LinuxError
+from userland.linux.extents import Extents
+from userland.linux.file_mapping import MappedFile
+from userland.linux.hypervisor import Image, Process
+from userland.linux.mappings import Mapping, MappingList
+
+EAGER: Final = 256 << 10
+"""Anonymous mappings up to this many bytes get their memory in the call itself."""
+WINDOW_FIRST: Final = 64 << 10
+"""Bytes given at the first fault in a mapping that holds no whole 2 MiB block there."""
+WINDOW_PAGES_MAX: Final = 1 << 20
+"""Most bytes of 4 KiB pages given at one fault."""
+WINDOW_BLOCKS_MAX: Final = 32 << 20
+"""Most bytes of 2 MiB blocks given at one fault: a program that walks through memory gets 1, 2, 4 … 16 blocks."""
+MAPPINGS_MAX: Final = 65530
+"""As vm.max_map_count."""
+
+
+class Touch(Enum):
+    """What became of an access that faulted."""
+
+    REPAIRED = "the page has memory now"
+    UNMAPPED = "no mapping there"
+    FORBIDDEN = "the mapping does not allow it"
+    BEYOND_FILE = "the page lies beyond the end of the mapped file"
+    NO_MEMORY = "no memory left"
+
+
+def page_down(address: int) -> int:
+    """The page boundary at or below."""
+    return address & -PAGE_SIZE
+
+
+def page_up(address: int) -> int:
+    """The page boundary at or above."""
+    return (address + PAGE_SIZE - 1) & -PAGE_SIZE
+
+
+class AddressSpace:
+    """The mappings of one process, and which of their pages have memory."""
+
+    def __init__(self, process: Process, *, limit: int = 0) -> None:
+        """``limit``: bytes of memory the machine can have (0: unknown); one mapping above it is refused at once."""
+        self.process = process
+        self.limit = limit
+        self.mappings = MappingList()
+        self.present = Extents()
+        self.brk_start = 0
+        self.brk = 0
+
+    def adopt(self, image: Image) -> None:
+        """Takes over what the loader mapped: the image and the top of the stack; the heap starts behind the image."""
+        for pages in image.pages():
+            end = pages.address + pages.length
+            self.mappings.insert(Mapping(pages.address, end, pages.permissions, name=image.name))
+            self.present.add(pages.address, end)
+        self.brk_start = self.brk = image.end
+        self.mappings.insert(
+            Mapping(STACK_TOP - STACK_SIZE, STACK_TOP, READ | WRITE, grows_down=True, name="[stack]")
+        )
+        start = STACK_TOP
+        while start > STACK_TOP - STACK_SIZE and self.process.permissions(start - PAGE_SIZE) is not None:
+            start -= PAGE_SIZE
+        self.present.add(start, STACK_TOP)
+
+    # Touching: memory for pages that were promised.
+
+    def touch(self, address: int, need: int) -> Touch:
+        """An instruction at a page without (enough) rights wanted ``need``: gives the page memory if it was promised."""
+        mapping = self.mappings.find(address)
+        if mapping is None:
+            return Touch.UNMAPPED
+        if need & ~mapping.permissions:
+            return Touch.FORBIDDEN
+        page = page_down(address)
+        permissions = self.process.permissions(page)
+        if permissions is not None:
+            # Another thread was faster, or a page is being filled: the instruction is tried again.
+            return Touch.FORBIDDEN if need & ~permissions else Touch.REPAIRED
+        self.present.remove(page, page + PAGE_SIZE)
+        if mapping.file is not None and page - mapping.start + mapping.offset >= page_up(mapping.file.size()):
+            return Touch.BEYOND_FILE
+        return Touch.REPAIRED if self._give_around(mapping, page) else Touch.NO_MEMORY
+
+    def populate(self, va: int, length: int, need: int) -> bool:
+        """Gives memory to promised pages of [va, va+length) that allow ``need``; whether any page got some."""
+        end = page_up(va + length)
+        progress = False
+        for mapping in self.mappings.overlapping(page_down(va), end):
+            if need & ~mapping.permissions:
+                break
+            for start, stop in self.present.gaps(max(page_down(va), mapping.start), min(end, mapping.end)):
+                page = start
+                while page < stop:
+                    if page not in self.present:
+                        if self.touch(page, need) is not Touch.REPAIRED:
+                            return progress
+                        progress = True
+                    page += PAGE_SIZE
+        return progress
+
+    def _give_around(self, mapping: Mapping, page: int) -> bool:
+        """Memory for ``page`` and, if there is enough, for what the program will probably touch next."""
+        start, end = self._window(mapping, page)
+        if self.give(mapping, start, end) == 0:
+            mapping.expected = start if mapping.grows_down else end
+            return True
+        # Little is left: no more than what is asked for.
+        mapping.window = 0
+        for size in (WINDOW_FIRST, PAGE_SIZE):
+            if self.give(mapping, page, min(page + size, mapping.end)) == 0:
+                return True
+        return False
+
+    def _window(self, mapping: Mapping, page: int) -> tuple[int, int]:
+        sequential = page + PAGE_SIZE == mapping.expected if mapping.grows_down else page == mapping.expected
+        block = page & -BLOCK_SIZE
+        if (
+            mapping.file is None
+            and not mapping.grows_down
+            and mapping.start <= block
+            and block + BLOCK_SIZE <= mapping.end
+            and not self.present.within(block, block + BLOCK_SIZE)
+        ):
+            mapping.window = min(max(2 * mapping.window, BLOCK_SIZE), WINDOW_BLOCKS_MAX) if sequential else BLOCK_SIZE
+            return block, min(block + mapping.window, mapping.end & -BLOCK_SIZE)
+        mapping.window = min(2 * mapping.window, WINDOW_PAGES_MAX) if sequential and mapping.window else WINDOW_FIRST
+        if mapping.grows_down:
+            return max(page + PAGE_SIZE - mapping.window, mapping.start), page + PAGE_SIZE
+        # Up to the block's end only: the next block may be given whole.
+        return page, min(page + mapping.window, mapping.end, block + BLOCK_SIZE)
+
+    def give(self, mapping: Mapping, start: int, end: int) -> int:
+        """Memory for every page of [start, end), all inside ``mapping``; 0 or -errno, then some may have got it."""
+        for gap_start, gap_end in self.present.gaps(start, end):
+            if mapping.file is not None:
+                result = self._give_file(mapping, mapping.file, gap_start, gap_end)
+            else:
+                result = self.process.map(gap_start, gap_end - gap_start, mapping.permissions)
+            if result != 0:
+                return -ENOMEM if result == -EEXIST else result
+            if mapping.file is None:
+                self.present.add(gap_start, gap_end)
+        return 0
+
+    def _give_file(self, mapping: Mapping, file: MappedFile, start: int, end: int) -> int:
+        offset = mapping.offset + start - mapping.start
+        end = min(end, start + max(page_up(file.size() - offset), 0))
+        if start >= end:
+            return 0
+        result = self.process.map(start, end - start, READ | WRITE)
+        if result != 0:
+            return result
+        self.present.add(start, end)
+        file.fill(self.process.memory.views(start, end - start, write=True), offset)
+        if mapping.permissions != READ | WRITE:
+            self.process.protect(start, end - start, mapping.permissions)
+        return 0
+
+    # Placing and removing.
+
+    def place(self, hint: int, length: int, alignment: int) -> int:
+        """Where a mapping of ``length`` bytes goes: at the hint if it is free, else as high as possible; ENOMEM."""
+        hint = page_down(hint)
+        if hint >= USER_MIN and hint + length <= STACK_TOP - STACK_SIZE and self.mappings.is_free(hint, hint + length):
+            return hint
+        start = self.mappings.place(length, max(USER_MIN, self.brk_start), MMAP_TOP, alignment)
+        if start is None or len(self.mappings) >= MAPPINGS_MAX:
+            raise LinuxError(ENOMEM)
+        return start
+
+    def unmap(self, start: int, end: int) -> None:
+        """Removes every mapping in [start, end); addresses without one are passed over.  ENOMEM: nothing changed."""
+        self._cut_blocks(start, end)
+        self.write_back(start, end)
+        for part_start, part_end in self.present.within(start, end):
+            self._expect(self.process.unmap(part_start, part_end - part_start))
+            self.present.remove(part_start, part_end)
+        for mapping in self.mappings.remove(start, end):
+            if mapping.file is not None:
+                mapping.file.release()
+
+    def protect(self, start: int, end: int, permissions: int) -> None:
+        """Changes the permissions of [start, end), mapped throughout.  ENOMEM: nothing changed."""
+        self._cut_blocks(start, end)
+        for mapping in self.mappings.carve(start, end):
+            for part_start, part_end in self.present.within(mapping.start, mapping.end):
+                self._expect(self.process.protect(part_start, part_end - part_start, permissions))
+            mapping.permissions = permissions
+        self.mappings.join(start, end)
+
+    def discard(self, start: int, end: int) -> None:
+        """Forgets what the pages of [start, end) hold: anonymous ones read as zero, file ones as the file."""
+        self._cut_blocks(start, end)
+        self.write_back(start, end)
+        for part_start, part_end in self.present.within(start, end):
+            self._expect(self.process.unmap(part_start, part_end - part_start))
+            self.present.remove(part_start, part_end)
+
+    def write_back(self, start: int, end: int) -> None:
+        """Brings what the program changed in shared file mappings of [start, end) into their files."""
+        for mapping in self.mappings.overlapping(start, end):
+            if mapping.file is None or not mapping.file.writable:
+                continue
+            for part_start, part_end in self.present.within(max(start, mapping.start), min(end, mapping.end)):
+                content = self.peek(part_start, part_end - part_start, mapping.permissions)
+                mapping.file.write_back(mapping.offset + part_start - mapping.start, content)
+
+    def close(self) -> None:
+        """The process has ended: nothing is written back any more; the files behind mappings are let go."""
+        for mapping in self.mappings:
+            if mapping.file is not None:
+                mapping.file.release()
+        self.mappings = MappingList()
+        self.present = Extents()
+
+    # Content of pages whatever the program may do with them.
+
+    def peek(self, start: int, length: int, permissions: int) -> bytes:
+        """What present pages hold; ``permissions`` are what they have now."""
+        if permissions & READ:
+            return self.process.memory.read(start, length)
+        self._expect(self.process.protect(start, length, READ))
+        content = self.process.memory.read(start, length)
+        self._expect(self.process.protect(start, length, permissions))
+        return content
+
+    # 2 MiB pages: the machine refuses to cut one, so it is replaced by 4 KiB pages first.
+
+    def _cut_blocks(self, start: int, end: int) -> None:
+        for edge in (start, end):
+            block = edge & -BLOCK_SIZE
+            if edge == block or self.present.within(block, block + BLOCK_SIZE) != [(block, block + BLOCK_SIZE)]:
+                continue
+            permissions = self.process.permissions(edge) or 0
+            # Asking for the rights a page has changes nothing, and tells whether it is part of a 2 MiB page.
+            if self.process.protect(edge, PAGE_SIZE, permissions) == -EINVAL:
+                self._demote(block, permissions)
+
+    def _demote(self, block: int, permissions: int) -> None:
+        content = self.peek(block, BLOCK_SIZE, permissions)
+        half = BLOCK_SIZE // 2
+        self._expect(self.process.unmap(block, BLOCK_SIZE))
+        if self.process.map(block, half, READ | WRITE) != 0:
+            self._restore(block, content, permissions)
+            raise LinuxError(ENOMEM)
+        if self.process.map(block + half, half, READ | WRITE) != 0:
+            self._expect(self.process.unmap(block, half))
+            self._restore(block, content, permissions)
+            raise LinuxError(ENOMEM)
+        self.process.memory.write(block, content)
+        if permissions != READ | WRITE:
+            self._expect(self.process.protect(block, BLOCK_SIZE, permissions))
+
+    def _restore(self, block: int, content: bytes, permissions: int) -> None:
+        # The block's memory was given back a moment ago under the same lock: it is there again.
+        self._expect(self.process.map(block, BLOCK_SIZE, READ | WRITE))
+        self.process.memory.write(block, content)
+        self._expect(self.process.protect(block, BLOCK_SIZE, permissions))
+
+    def _expect(self, result: int) -> None:
+        if result == -ENOMEM:
+            raise LinuxError(ENOMEM)
+        if result != 0:
+            raise RuntimeError(f"the machine refused a range that this process has mapped: errno {-result}")
+
+
+def permissions_of(protection: int) -> int:
+    """Linux's PROT_READ 1, PROT_WRITE 2, PROT_EXEC 4 as page permissions: x86 pages that allow anything can be read."""
+    permissions = protection & (READ | WRITE | EXECUTE)
+    return permissions | READ if permissions else 0
+
+
+__all__ = ["EAGER", "AddressSpace", "Touch", "page_down", "page_up", "permissions_of"]

@@ -1,0 +1,147 @@
+"""System calls on the address space: brk, mmap and those that change or forget mappings."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from abi.layout import BLOCK_SIZE, PAGE_SIZE, READ, USER_END, USER_MIN, WRITE
+from userland.linux.errors import EACCES, EBADF, EEXIST, EINVAL, ENODEV, ENOMEM, EOVERFLOW, EPERM, LinuxError
+from userland.linux.file_mapping import SHARED_LIMIT, MappedFile
+from userland.linux.mappings import Mapping
+from userland.linux.memory import EAGER, page_up, permissions_of
+from userland.linux.open_file import HostFile
+from userland.linux.registers import signed32
+from userland.linux.task import Task
+
+_MAP_SHARED: Final = 1
+_MAP_PRIVATE: Final = 2
+_MAP_SHARED_VALIDATE: Final = 3
+_MAP_TYPE: Final = 0xF
+_MAP_FIXED: Final = 0x10
+_MAP_ANONYMOUS: Final = 0x20
+_MAP_GROWSDOWN: Final = 0x100
+_MAP_NORESERVE: Final = 0x4000
+_MAP_POPULATE: Final = 0x8000
+_MAP_STACK: Final = 0x20000
+_MAP_FIXED_NOREPLACE: Final = 0x100000
+
+_PROT_KNOWN: Final = 0x0300_000F
+"""READ, WRITE, EXEC, SEM, GROWSDOWN, GROWSUP."""
+
+
+def _page_range(address: int, length: int, error: int = ENOMEM) -> tuple[int, int]:
+    """The pages of [address, address+length) with a page-aligned start; EINVAL, or ``error`` beyond a program's reach."""
+    if address % PAGE_SIZE:
+        raise LinuxError(EINVAL)
+    end = page_up(address + length)
+    if end > USER_END:
+        raise LinuxError(error)
+    return address, end
+
+
+def sys_brk(task: Task, wanted: int) -> int:
+    space = task.process.space
+    if wanted < space.brk_start or wanted > USER_END:
+        return space.brk
+    old, new = page_up(space.brk), page_up(wanted)
+    if new > old:
+        if not space.mappings.is_free(old, new) or (space.limit and new - space.brk_start > space.limit):
+            return space.brk
+        mapping = space.mappings.insert(Mapping(old, new, READ | WRITE, name="[heap]"))
+        if new - old <= EAGER and space.give(mapping, old, new) != 0:
+            space.unmap(old, new)
+            return space.brk
+    elif new < old:
+        try:
+            space.unmap(new, old)
+        except LinuxError:
+            return space.brk
+    space.brk = wanted
+    return wanted
+
+
+def sys_mmap(task: Task, address: int, length: int, protection: int, flags: int, fd: int, offset: int) -> int:
+    space = task.process.space
+    if length == 0 or offset % PAGE_SIZE:
+        return -EINVAL
+    if length > USER_END:
+        return -ENOMEM
+    kind = flags & _MAP_TYPE
+    if kind not in (_MAP_SHARED, _MAP_PRIVATE, _MAP_SHARED_VALIDATE):
+        return -EINVAL
+    length = page_up(length)
+    permissions = permissions_of(protection)
+    shared = kind != _MAP_PRIVATE
+    file: HostFile | None = None
+    if not flags & _MAP_ANONYMOUS:
+        file = _mappable(task, fd, permissions, shared, length)
+        if offset + length >= 1 << 63:
+            return -EOVERFLOW
+    elif permissions and not flags & _MAP_NORESERVE and space.limit and length > space.limit:
+        # What could never be touched whole is refused at once, as Linux's overcommit heuristic does.
+        return -ENOMEM
+    if flags & (_MAP_FIXED | _MAP_FIXED_NOREPLACE):
+        start, end = _page_range(address, length)
+        if start < USER_MIN:
+            return -EPERM
+        if not space.mappings.is_free(start, end):
+            if flags & _MAP_FIXED_NOREPLACE:
+                return -EEXIST
+            space.unmap(start, end)
+    else:
+        start = space.place(address, length, BLOCK_SIZE if length >= BLOCK_SIZE and file is None else PAGE_SIZE)
+        end = start + length
+    mapped = MappedFile(file.fd, writable=shared and file.writable) if file is not None else None
+    mapping = Mapping(
+        start,
+        end,
+        permissions,
+        shared=shared,
+        grows_down=bool(flags & (_MAP_GROWSDOWN | _MAP_STACK)),
+        file=mapped,
+        offset=offset if mapped is not None else 0,
+        name="" if file is None else file.path.decode(errors="replace"),
+    )
+    mapping = space.mappings.insert(mapping)
+    eager = length <= EAGER and not flags & (_MAP_NORESERVE | _MAP_STACK) or flags & _MAP_POPULATE
+    if permissions and eager and space.give(mapping, start, end) != 0 and not flags & _MAP_POPULATE:
+        space.unmap(start, end)
+        return -ENOMEM
+    return start
+
+
+def _mappable(task: Task, fd: int, permissions: int, shared: bool, length: int) -> HostFile:
+    file = task.files.get(fd)
+    if not isinstance(file, HostFile):
+        raise LinuxError(EBADF if signed32(fd) < 0 else ENODEV)
+    if not file.readable or (shared and permissions & WRITE and not file.writable):
+        raise LinuxError(EACCES)
+    if shared and file.writable and length > SHARED_LIMIT:
+        raise LinuxError(ENODEV)
+    return file
+
+
+def sys_munmap(task: Task, address: int, length: int) -> int:
+    if length == 0:
+        return -EINVAL
+    start, end = _page_range(address, length, EINVAL)
+    task.process.space.unmap(start, end)
+    return 0
+
+
+def sys_mprotect(task: Task, address: int, length: int, protection: int) -> int:
+    if protection & ~_PROT_KNOWN:
+        return -EINVAL
+    start, end = _page_range(address, length)
+    if start == end:
+        return 0
+    space = task.process.space
+    if not space.mappings.covers(start, end):
+        return -ENOMEM
+    permissions = permissions_of(protection)
+    if permissions & WRITE:
+        for mapping in space.mappings.overlapping(start, end):
+            if mapping.shared and mapping.file is not None and not mapping.file.writable:
+                return -EACCES
+    space.protect(start, end, permissions)
+    return 0
