@@ -21,7 +21,8 @@ USER_MIN: Final = 0x1_0000
 """Below this nothing can be mapped, so that a null pointer with an offset faults."""
 USER_END: Final = 0x7F80_0000_0000
 """One past the last address a program can map: PML4 slots 0 to 254."""
-STACK_TOP: Final = 0x7F7F_FFFF_F000
+STACK_TOP: Final = 0x7F7F_FFE0_0000
+"""A multiple of 2 MiB: the first stack is one 2 MiB page where the quota has one."""
 STACK_SIZE: Final = 8 << 20
 MMAP_TOP: Final = 0x7F00_0000_0000
 """Where host-placed mappings (the Linux personality's mmap) grow down from."""

@@ -1,0 +1,138 @@
+"""A core: the host thread that runs guest threads on their vCPUs and dispatches what they trap with.
+
+Everything but the guest itself happens under the machine's big lock; it is free exactly while a vCPU runs.
+"""
+
+from __future__ import annotations
+
+import threading
+from typing import TYPE_CHECKING, Final
+
+from abi.layout import NATIVE_FIRST
+from hv.engine import CRASHED, FAULT, PREEMPTED, SYSCALL, Engine
+from hv.personality import BLOCKED, Fault
+from hv.vcpu import slice_start, slice_stop
+
+if TYPE_CHECKING:
+    from hv.machine import Machine
+    from hv.thread import Thread
+    from kernel import scheduler
+else:
+    from kernel.journaled import scheduler
+
+TIME_SLICE_NS: Final = 10_000_000
+"""A thread that others wait for gives way after at most this long."""
+
+
+class Core:
+    """Core ``index`` of a machine and its host thread."""
+
+    def __init__(self, machine: Machine, index: int) -> None:
+        self.machine = machine
+        self.index = index
+        self.in_guest: Engine | None = None
+        """The vCPU that is in KVM_RUN, or about to be; set with the big lock held, cleared before it is taken."""
+        self.vcpu: Engine | None = None
+        """The vCPU whose thread it is dealing with, in the guest or out of it."""
+        self.idle = False
+        self.exits = 0
+        self._host = threading.Thread(target=self._main, name=f"aerostat-core-{index}", daemon=True)
+
+    def start(self) -> None:
+        """Starts the host thread."""
+        self._host.start()
+
+    def join(self) -> None:
+        """Waits for the host thread's end; the machine has to be stopping."""
+        if self._host.is_alive(): self._host.join()
+
+    def _main(self) -> None:
+        machine = self.machine
+        try:
+            slice_start(TIME_SLICE_NS)
+            with machine.lock:
+                self._loop()
+        except BaseException as error:
+            machine.fail(error)
+        finally:
+            slice_stop()
+
+    def _loop(self) -> None:
+        machine, index = self.machine, self.index
+        R = machine.kernel.core[index]
+        while not machine.stopping:
+            if R.current == 0:
+                if R.head == 0:
+                    self.idle = True
+                    machine.lock.notify_all()  # who waits for a process looks whether anything can still happen
+                    machine.lock.wait()
+                    self.idle = False
+                    continue
+                machine.step(scheduler.schedule, index)
+            thread = machine.threads[R.current]
+            if thread.retry:
+                thread.retry = False
+                self._syscall(thread, thread.engine)
+                continue
+            self._run(thread)
+
+    def _run(self, thread: Thread) -> None:
+        """Runs the core's current thread until another one is to run, or the machine stops."""
+        machine, lock = self.machine, self.machine.big_lock
+        acquire, release = lock.acquire, lock.release
+        R = machine.kernel.core[self.index]
+        t = thread.id
+        self.vcpu = vcpu = thread.engine
+        run = vcpu.run
+        while True:
+            self.in_guest = vcpu
+            release()
+            trap = run()
+            self.in_guest = None
+            acquire()
+            self.exits += 1
+            if thread.gone: break
+            if trap == SYSCALL: self._syscall(thread, vcpu)
+            elif trap == PREEMPTED: self._preempted(thread)
+            elif trap == FAULT: self._fault(thread, vcpu)
+            elif trap == CRASHED: machine.crash(thread, vcpu)
+            else: machine.stray_access(thread, vcpu)
+            if R.current != t or machine.stopping or thread.gone: break
+        self.vcpu = None
+        if thread.gone: machine.give_back(vcpu)
+
+    def _syscall(self, thread: Thread, vcpu: Engine) -> None:
+        machine, regs = self.machine, vcpu.regs
+        number = regs.rax
+        machine.last_traps.append((thread.id, number, None))
+        native = machine.native.get(number)
+        if native is not None:
+            call, arguments = native
+            if arguments == 0: result = call(thread.id)
+            elif arguments == 1: result = call(thread.id, regs.rdi)
+            elif arguments == 3: result = call(thread.id, regs.rdi, regs.rsi, regs.rdx)
+            else: result = call(thread.id, *(regs.rdi, regs.rsi, regs.rdx, regs.r10, regs.r8, regs.r9)[:arguments])
+        else:
+            result = machine.foreign_call(thread, number)
+        if result != BLOCKED and not thread.gone: regs.rax = result & 0xFFFF_FFFF_FFFF_FFFF
+
+    def _preempted(self, thread: Thread) -> None:
+        machine = self.machine
+        machine.recycle_tables()
+        tick = machine.ticks.get(thread.process.id)
+        if tick is not None: tick(thread)
+        R = machine.kernel.core[self.index]
+        if not thread.gone and R.head != 0 and R.current == thread.id:
+            machine.step(scheduler.preempt, self.index)
+
+    def _fault(self, thread: Thread, vcpu: Engine) -> None:
+        machine = self.machine
+        fault = Fault(vcpu.vector, vcpu.error_code, vcpu.fault_address if vcpu.vector == 14 else 0, vcpu.rip)
+        machine.last_traps.append((thread.id, -1 - fault.vector, fault.fault_address))
+        personality = thread.process.personality
+        if personality is not None and personality.fault(thread, fault): return
+        if not thread.gone: machine.kill_for_fault(thread, fault)
+
+
+assert NATIVE_FIRST == 0x1000
+__all__ = ["TIME_SLICE_NS", "Core"]

@@ -1,0 +1,162 @@
+"""What a transition means for the machine, read off the journal of its writes.
+
+Page-table entries are encoded and stored, translations dropped, pages given back to the host, and the machine told of
+threads that became ready or are gone.  The order matters: a frame exists before an entry is written in it, and an entry
+is gone before the page behind it is.
+"""
+
+from __future__ import annotations
+
+from typing import Final, Protocol
+
+from abi.layout import BLOCK_PAGES, PAGE_SHIFT, SYSTEM_SLOT
+from hv.gate import Gate
+from hv.guest_memory import GuestMemory
+from hv.page_tables import PRESENT, TableFrames, encode_entry
+from kernel.objects import ENDED, FREE, MAPPED, MAPPED_BLOCK, PROCESS, READY, TABLE, THREAD, Kernel, Page, PageTable
+from kernel.objects import Process as KernelProcess
+from kernel.objects import Thread as KernelThread
+
+FLAGS_A_WALK_SETS: Final = 0x60
+"""ACCESSED and DIRTY: no difference between two translations."""
+
+
+class Listener(Protocol):
+    """Who is told what became of threads and processes."""
+
+    def thread_ready(self, t: int, core: int) -> None:
+        """Thread t waits in the queue of this core."""
+
+    def thread_woken(self, t: int, result: int) -> None:
+        """The call in which thread t was blocked returns this."""
+
+    def thread_gone(self, t: int) -> None:
+        """Nothing is left of thread t in the kernel."""
+
+    def process_ended(self, s: int, status: int) -> None:
+        """Process s has ended with this status; its memory is gone."""
+
+
+class Effects:
+    """Carries out what the journal says on one machine's memory and page tables."""
+
+    def __init__(self, k: Kernel, memory: GuestMemory, frames: TableFrames, gate: Gate, listener: Listener) -> None:
+        self._k = k
+        self._memory = memory
+        self._frames = frames
+        self._system_entry = gate.system_pml4_entry()
+        self._listener = listener
+
+    def apply(self) -> None:
+        """Carries out the transition that the journal is of."""
+        k = self._k
+        entries: dict[tuple[int, int], None] | None = None
+        kinds: dict[int, int] | None = None
+        threads: list[tuple[KernelThread, str, int]] | None = None
+        processes: list[tuple[KernelProcess, int]] | None = None
+        for write in k.journal:
+            written, field = write[0], write[1]
+            if field == "entry" or field == "permission":
+                if isinstance(written, PageTable) and len(write) == 4:
+                    if entries is None:
+                        entries = {}
+                    entries[written.id, write[2]] = None
+            elif field == "kind":
+                if isinstance(written, Page):
+                    if kinds is None:
+                        kinds = {}
+                    kinds.setdefault(written.id, write[2])
+            elif field == "state":
+                if isinstance(written, KernelThread):
+                    if threads is None:
+                        threads = []
+                    threads.append((written, field, write[2]))
+                elif isinstance(written, KernelProcess):
+                    if processes is None:
+                        processes = []
+                    processes.append((written, write[2]))
+            elif field == "result" and isinstance(written, KernelThread):
+                if threads is None:
+                    threads = []
+                threads.append((written, field, write[2]))
+        if kinds is not None:
+            self._before_entries(kinds)
+        if entries is not None:
+            self._write_entries(entries, kinds or {})
+        if kinds is not None:
+            self._after_entries(kinds)
+        if threads is not None:
+            self._tell_of_threads(threads)
+        if processes is not None:
+            for S, before in processes:
+                if k.page[S.id].kind != PROCESS:
+                    self._listener.process_ended(S.id, -1)
+                    k.process.pop(S.id, None)
+                elif S.state == ENDED and before != ENDED:
+                    self._listener.process_ended(S.id, S.status)
+
+    def _before_entries(self, kinds: dict[int, int]) -> None:
+        k, memory = self._k, self._memory
+        for p, before in kinds.items():
+            kind = k.page[p].kind
+            if kind == before:
+                continue
+            if kind == TABLE:
+                self._frames.create(p)
+                if k.table[p].level == 4:
+                    self._frames.set_entry(p, SYSTEM_SLOT, self._system_entry)
+            elif kind == MAPPED:
+                memory.ensure(p)
+            elif kind == MAPPED_BLOCK:
+                memory.ensure(p + BLOCK_PAGES - 1)
+                memory.huge(p)
+
+    def _write_entries(self, entries: dict[tuple[int, int], None], kinds: dict[int, int]) -> None:
+        k, frames = self._k, self._frames
+        for x, i in entries:
+            X = k.table[x]
+            if X.level == 0:
+                continue  # freed in this transition, with its frame
+            target = X.entry[i]
+            value = 0
+            if target != 0:
+                if k.page[target].kind == TABLE:
+                    value = encode_entry(frames.gpa(target), 0, table=True, large=False)
+                else:
+                    value = encode_entry(target << PAGE_SHIFT, X.permission[i], table=False, large=X.level == 2)
+            before = frames.entry(x, i)
+            if before == value:
+                continue
+            frames.set_entry(x, i, value)
+            if before & PRESENT and (X.level == 1 or before & 0x80):
+                page = (before & 0x000F_FFFF_FFFF_F000) >> PAGE_SHIFT
+                # A page that this transition frees is released below, which drops its translations too.
+                if not (page in kinds and k.page[page].kind == FREE):
+                    self._memory.drop(page, BLOCK_PAGES if X.level == 2 else 1)
+
+    def _after_entries(self, kinds: dict[int, int]) -> None:
+        k = self._k
+        for p, before in kinds.items():
+            if k.page[p].kind != FREE or before == FREE:
+                continue
+            if before == MAPPED:
+                self._memory.release(p)
+            elif before == MAPPED_BLOCK:
+                self._memory.release(p, BLOCK_PAGES)
+            elif before == TABLE:
+                self._frames.free(p)
+                k.table.pop(p, None)
+            elif before == THREAD:
+                self._listener.thread_gone(p)
+                k.thread.pop(p, None)
+
+    def _tell_of_threads(self, threads: list[tuple[KernelThread, str, int]]) -> None:
+        for T, field, _ in threads:
+            if field == "result":
+                if T.state == READY:
+                    self._listener.thread_woken(T.id, T.result)
+            elif T.state == READY:
+                self._listener.thread_ready(T.id, T.core)
+
+
+__all__ = ["Effects", "Listener"]

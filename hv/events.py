@@ -1,0 +1,148 @@
+"""Time and host files: what a blocked thread may wait for besides other threads.
+
+One host thread, started when first needed, waits for the earliest deadline and for descriptors to become ready, and
+runs the callbacks with the big lock held.
+"""
+
+from __future__ import annotations
+
+import heapq
+import itertools
+import os
+import select
+import threading
+import time
+from collections.abc import Callable
+from typing import Final
+
+Callback = Callable[[], object]
+
+_DIRECTIONS: Final = {"r": select.POLLIN, "w": select.POLLOUT}
+
+
+class Timer:
+    """A callback at a time to come."""
+
+    __slots__ = ("callback", "deadline")
+
+    def __init__(self, deadline: float, callback: Callback) -> None:
+        self.deadline = deadline
+        self.callback: Callback | None = callback
+
+    def cancel(self) -> None:
+        """It will not be called.  Hold the big lock."""
+        self.callback = None
+
+
+class Watch:
+    """A callback when a descriptor becomes ready; once."""
+
+    __slots__ = ("callback", "events", "fd")
+
+    def __init__(self, fd: int, events: int, callback: Callback) -> None:
+        self.fd = fd
+        self.events = events
+        self.callback: Callback | None = callback
+
+    def cancel(self) -> None:
+        """It will not be called.  Hold the big lock."""
+        self.callback = None
+
+
+class Events:
+    """Timers and watches of one machine.  All calls but ``close`` with the big lock held."""
+
+    def __init__(self, lock: threading.Condition, failed: Callable[[BaseException], None]) -> None:
+        self._lock = lock
+        self._failed = failed
+        self._timers: list[tuple[float, int, Timer]] = []
+        self._order = itertools.count()
+        self._watches: list[Watch] = []
+        self._thread: threading.Thread | None = None
+        self._wake = -1
+        self._closing = False
+
+    def at(self, deadline: float, callback: Callback) -> Timer:
+        """Calls back at ``deadline``, seconds of ``time.monotonic()``, or soon after."""
+        timer = Timer(deadline, callback)
+        heapq.heappush(self._timers, (deadline, next(self._order), timer))
+        self._changed()
+        return timer
+
+    def when_ready(self, fd: int, direction: str, callback: Callback) -> Watch:
+        """Calls back once when ``fd`` can be read ("r") or written ("w") without blocking, or has failed."""
+        watch = Watch(fd, _DIRECTIONS[direction], callback)
+        self._watches.append(watch)
+        self._changed()
+        return watch
+
+    def pending(self) -> bool:
+        """Something is still to happen."""
+        if any(watch.callback for watch in self._watches): return True
+        return any(timer.callback for _, _, timer in self._timers)
+
+    def _changed(self) -> None:
+        if self._closing: return
+        if self._thread is None:
+            self._wake = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
+            self._thread = threading.Thread(target=self._run, name="aerostat-events", daemon=True)
+            self._thread.start()
+        elif threading.current_thread() is not self._thread:
+            os.eventfd_write(self._wake, 1)
+
+    def _run(self) -> None:
+        try:
+            while True:
+                with self._lock:
+                    if self._closing: return
+                    poll, timeout = self._plan()
+                ready = {fd for fd, _ in poll.poll(timeout)}
+                if self._wake in ready:
+                    os.eventfd_read(self._wake)
+                with self._lock:
+                    if self._closing: return
+                    self._deliver(ready)
+        except BaseException as error:
+            self._failed(error)
+
+    def _plan(self) -> tuple[select.poll, float | None]:
+        """What to wait for: descriptors, and milliseconds (None: without end)."""
+        poll = select.poll()
+        poll.register(self._wake, select.POLLIN)
+        self._watches = [watch for watch in self._watches if watch.callback]
+        wanted: dict[int, int] = {}
+        for watch in self._watches:
+            wanted[watch.fd] = wanted.get(watch.fd, 0) | watch.events
+        for fd, events in wanted.items():
+            poll.register(fd, events)
+        while self._timers and self._timers[0][2].callback is None:
+            heapq.heappop(self._timers)
+        if not self._timers: return poll, None
+        return poll, max(0.0, (self._timers[0][0] - time.monotonic()) * 1000)
+
+    def _deliver(self, ready: set[int]) -> None:
+        due: list[Callback] = []
+        now = time.monotonic()
+        while self._timers and self._timers[0][0] <= now:
+            timer = heapq.heappop(self._timers)[2]
+            if timer.callback: due.append(timer.callback)
+            timer.callback = None
+        for watch in self._watches:
+            if watch.fd in ready and watch.callback:
+                due.append(watch.callback)
+                watch.callback = None
+        for callback in due:
+            callback()
+
+    def close(self) -> None:
+        """Ends the thread; nothing is called any more.  Not with the big lock held."""
+        with self._lock:
+            self._closing = True
+            if self._wake >= 0: os.eventfd_write(self._wake, 1)
+        if self._thread is not None: self._thread.join()
+        if self._wake >= 0:
+            os.close(self._wake)
+            self._wake = -1
+
+
+__all__ = ["Events", "Timer", "Watch"]

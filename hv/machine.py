@@ -1,0 +1,487 @@
+"""A machine: guest memory, page tables, vCPUs and cores under one kernel, and the programs it runs."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import threading
+import time
+from collections import Counter, deque
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any, Final
+
+from abi.calls import CALLS
+from abi.errors import EFAULT, EINVAL, ENOMEM, ENOSYS
+from abi.layout import (
+    BLOCK_SIZE,
+    DATA_LIMIT,
+    NATIVE_FIRST,
+    READ,
+    STACK_TOP,
+    USER_FIRST,
+    USER_LAST,
+    WRITE,
+)
+from abi.stack import ArgumentsTooLong, build_stack
+from hv.core import Core
+from hv.effects import Effects
+from hv.engine import Engine
+from hv.events import Events
+from hv.gate import MAX_VCPUS, Gate
+from hv.guest_memory import GuestMemory
+from hv.kvm import Kvm
+from hv.page_tables import TableFrames
+from hv.personality import BLOCKED, RETRY, Fault, Personality, UserFault
+from hv.probe import lstar_cpl
+from hv.process import Process
+from hv.report import REGISTERS, VECTORS, Report, Trap, signal_of
+from hv.thread import Thread
+from hv.vcpu import Vcpu
+from kernel.boot import boot
+from kernel.check import Checker, CheckFailed
+from kernel.objects import RUNNING
+from kernel.system import System
+
+if TYPE_CHECKING:
+    from abi.elf import Image
+    from kernel import scheduler
+else:
+    from kernel.journaled import scheduler
+
+FIRST_STACK: Final = BLOCK_SIZE
+"""Bytes of stack that are mapped before a program starts."""
+MAX_CORES: Final = 64
+POOLED_VCPUS: Final = 128
+"""vCPUs a machine creates at most; further threads share them by saving and loading state."""
+LONGEST_PRINT: Final = 65536
+
+
+class MachineFailed(Exception):
+    """The machine cannot go on: an error of aerostat itself, not of a program.  The cause is attached."""
+
+
+class OutOfMemory(Exception):
+    """A program could not be loaded within the machine's memory."""
+
+
+class Machine:
+    """A virtual machine and its kernel.
+
+    ``memory``: bytes, rounded up to 2 MiB, at most 128 GiB; programs, their page tables and the kernel's objects are
+    charged to it.  ``cores``: 1 to 64.  ``check``: "off", "touched" or "full" (``kernel.check``).  Raises ValueError
+    for others, KvmUnavailable (``hv.kvm``) where there is no usable KVM.
+    """
+
+    def __init__(self, memory: int = 256 << 20, cores: int = 1, check: str = "touched") -> None:
+        blocks = -(-memory // BLOCK_SIZE)
+        if blocks < 1 or (blocks + 1) * BLOCK_SIZE > DATA_LIMIT:
+            raise ValueError(f"memory of {memory} bytes is not within 2 MiB to 128 GiB")
+        if not 1 <= cores <= MAX_CORES: raise ValueError(f"{cores} cores are not within 1 to {MAX_CORES}")
+        self.kernel = boot(blocks, cores)
+        self.checker = Checker(self.kernel, check)
+        self.big_lock = threading.Lock()
+        self.lock = threading.Condition(self.big_lock)
+        """The big kernel lock: all state but the inside of running guests is under it."""
+        self.started_at = time.monotonic()
+        self.stopping = False
+        self.failure: BaseException | None = None
+        self.threads: dict[int, Thread] = {}
+        self.processes: dict[int, Process] = {}
+        self.ticks: dict[int, Callable[[Thread], None]] = {}
+        """By process: called at each time slice of its threads, for personalities that deliver signals."""
+        self.unknown_calls: Counter[int] = Counter()
+        self.last_traps: deque[tuple[int, int, int | None]] = deque(maxlen=16)
+        self.programs = 0
+        self._pool: list[Vcpu] = []
+        self._vcpus: list[Vcpu] = []
+        self._closed = False
+        with contextlib.ExitStack() as undo:
+            self.kvm = Kvm()
+            undo.callback(self.kvm.close)
+            cpl = lstar_cpl(self.kvm)
+            self.vm = self.kvm.vm()
+            undo.callback(self.vm.close)
+            self.memory = GuestMemory(self.vm, (blocks + 1) * BLOCK_SIZE)
+            undo.callback(self.memory.close)
+            self.frames = TableFrames(self.vm, (blocks + 1) * BLOCK_SIZE)
+            undo.callback(self.frames.close)
+            self.gate = Gate(self.vm, cpl)
+            undo.pop_all()
+        self.events = Events(self.lock, self.fail)
+        self.effects = Effects(self.kernel, self.memory, self.frames, self.gate, self)
+        self.system = System(self.kernel, self.step, self.thread_started)
+        self._check = self.checker.step
+        self._apply = self.effects.apply
+        self.native = self._native_calls()
+        self._max_vcpus = min(POOLED_VCPUS, MAX_VCPUS, self.kvm.max_vcpus)
+        self.cores = [Core(self, index) for index in range(cores)]
+        self._running = False
+
+    # Steps of the kernel.
+
+    def step(self, transition: Callable[..., int], *arguments: int) -> int:
+        """Runs one transition, checks it, and carries out what it means for the machine.  Hold the big lock."""
+        result = self._check(transition, *arguments)
+        if self.kernel.journal: self._apply()
+        return result
+
+    def _native_calls(self) -> dict[int, tuple[Callable[..., int], int]]:
+        special: dict[str, Callable[..., int]] = {"debug_print": self._debug_print}
+        return {
+            call.number: (special.get(call.name) or getattr(self.system, call.name), len(call.arguments))
+            for call in CALLS
+        }
+
+    def _debug_print(self, t: int, text: int, length: int) -> int:
+        if length > LONGEST_PRINT: return -EINVAL
+        process = self.threads[t].process
+        try:
+            data = process.memory.read(text, length)
+        except UserFault:
+            return -EFAULT
+        if process.output >= 0:
+            with contextlib.suppress(OSError):
+                os.write(process.output, data)
+        return length
+
+    def define_call(self, number: int, call: Callable[..., int]) -> None:
+        """Serves system call ``number``, 0x2000 to 0x2fff, by ``call(thread, a0, ..., a5) -> int``; what it raises
+        stops the machine, UserFault excepted, which is -EFAULT to the program.  Raises ValueError for a number that is
+        taken or not in the range."""
+        if not USER_FIRST <= number <= USER_LAST:
+            raise ValueError(f"call number {number:#x} is not within {USER_FIRST:#x} to {USER_LAST:#x}")
+        if number in self.native: raise ValueError(f"call number {number:#x} is defined already")
+
+        def serve(t: int, *arguments: int) -> int:
+            try:
+                return call(self.threads[t], *arguments)
+            except UserFault:
+                return -EFAULT
+
+        self.native[number] = (serve, 6)
+
+    def foreign_call(self, thread: Thread, number: int) -> int:
+        """A call that is not the kernel's own: the personality's, or nobody's."""
+        personality = thread.process.personality
+        if personality is not None and number < NATIVE_FIRST: return personality.syscall(thread, number)
+        self.unknown_calls[number] += 1
+        return -ENOSYS
+
+    # What the kernel's transitions mean here (hv.effects.Listener).
+
+    def thread_ready(self, t: int, core: int) -> None:
+        if self.cores[core].idle: self.lock.notify_all()
+
+    def thread_woken(self, t: int, result: int) -> None:
+        woken = self.threads[t]
+        if woken.vcpu is not None: woken.vcpu.regs.rax = result & 0xFFFF_FFFF_FFFF_FFFF
+        else: woken.result = result
+
+    def thread_gone(self, t: int) -> None:
+        gone = self.threads.pop(t, None)
+        if gone is None: return
+        gone.gone = True
+        vcpu = gone.vcpu
+        if vcpu is None: return
+        if not any(core.vcpu is vcpu for core in self.cores):
+            self.give_back(vcpu)
+        elif any(core.in_guest is vcpu for core in self.cores):
+            vcpu.kick()  # its core gives it back when it is out
+
+    def process_ended(self, s: int, status: int) -> None:
+        process = self.processes.pop(s, None)
+        if process is None: return
+        process.status = status
+        self.ticks.pop(s, None)
+        if process.personality is not None: process.personality.process_exited(process)
+        self.recycle_tables()
+        self.lock.notify_all()
+
+    def thread_started(self, t: int, entry: int, stack: int, argument: int) -> None:
+        """A program created thread t by a native call."""
+        s = self.kernel.thread[t].process
+        process = self.processes.get(s)
+        if process is None:  # a child process's first thread
+            process = self.processes[s] = Process(self, s, f"child {s}")
+            parent = self.processes.get(self.kernel.process[s].holder)
+            if parent is not None: process.name, process.output = f"{parent.name} (child)", parent.output
+        self.add_thread(process, t, entry, stack, argument)
+
+    def add_thread(self, process: Process, t: int, rip: int, rsp: int, rdi: int = 0, fs_base: int = 0) -> Thread:
+        """The registers that the kernel's new thread t begins with."""
+        made = self.threads[t] = Thread(self, process, t, rip, rsp, rdi, fs_base)
+        return made
+
+    # Blocking and waking, for personalities and the events they wait for.
+
+    def block(self, blocked: Thread) -> None:
+        """See Thread.block."""
+        self.step(scheduler.thread_block, blocked.id)
+
+    def wake(self, blocked: Thread, result: int) -> None:
+        """See Thread.wake."""
+        if blocked.gone: return
+        if self.step(scheduler.thread_wake, blocked.id) != 0: return
+        if result == RETRY: blocked.retry = True
+        elif result != BLOCKED: self.thread_woken(blocked.id, result)
+
+    def exit_thread(self, ending: Thread, status: int) -> None:
+        """See Thread.exit."""
+        self.system.thread_exit(ending.id, status & 0xFF)
+
+    # vCPUs.
+
+    def attach(self, thread: Thread) -> Engine:
+        """Gives a thread a vCPU with its registers in it: a free one, a new one, or one of a thread that waits."""
+        vcpu = self._pool.pop() if self._pool else self._new_vcpu()
+        cr3 = self.frames.gpa(self.kernel.process[thread.process.id].root)
+        if thread.context is not None:
+            vcpu.load(thread.context, cr3)
+            thread.context = None
+        else:
+            rip, rsp, rdi, fs_base = thread.begin
+            vcpu.start(cr3, rip, rsp, rdi=rdi, fs_base=fs_base)
+        if thread.result is not None:
+            vcpu.regs.rax = thread.result & 0xFFFF_FFFF_FFFF_FFFF
+            thread.result = None
+        thread.vcpu = vcpu
+        return vcpu
+
+    def _new_vcpu(self) -> Vcpu:
+        if len(self._vcpus) < self._max_vcpus:
+            vcpu = Vcpu(self.vm, self.gate, len(self._vcpus))
+            self._vcpus.append(vcpu)
+            return vcpu
+        busy = {id(core.vcpu) for core in self.cores if core.vcpu is not None}
+        for other in self.threads.values():
+            taken = other.vcpu
+            if taken is None or id(taken) in busy or self.kernel.thread[other.id].state == RUNNING: continue
+            other.context = taken.save()
+            other.vcpu = None
+            assert isinstance(taken, Vcpu)
+            return taken
+        raise MachineFailed(f"all {self._max_vcpus} vCPUs are running")
+
+    def give_back(self, vcpu: Engine) -> None:
+        """The vCPU's thread is gone; another may have it."""
+        assert isinstance(vcpu, Vcpu)
+        if vcpu not in self._pool: self._pool.append(vcpu)
+
+    def recycle_tables(self) -> None:
+        """Makes freed page-table frames usable again, if enough have come together.  Hold the big lock: a core that
+        is out of its guest stays out."""
+        if not self.frames.recycle_needed(): return
+        for core in self.cores:
+            vcpu = core.in_guest
+            while core.in_guest is vcpu and vcpu is not None:
+                vcpu.kick()
+                time.sleep(0)
+        self.frames.recycle()
+
+    # Programs.
+
+    def spawn(
+        self,
+        image: Image,
+        argv: Sequence[bytes],
+        env: Sequence[bytes] = (),
+        *,
+        name: str = "",
+        personality: Personality | None = None,
+        output: int = -1,
+        start: bool = True,
+    ) -> Process:
+        """Loads a program into a new process of the root container and, unless ``start`` is false, starts it.
+
+        Raises OutOfMemory, ArgumentsTooLong, BadElf (the file changed under us), and what stopped the machine.
+        """
+        with self.lock:
+            self._raise_failure()
+            s = self.system.spawn()
+            if s == -ENOMEM: raise OutOfMemory("no memory for another process")
+            process = self.processes[s] = Process(self, s, name or image.name, image, personality)
+            process.output = output
+            try:
+                rsp = self._load(process, image, argv, env)
+                if personality is not None: personality.attach(process, image, argv, env)
+                if start: self.start(process, image.entry, rsp)
+            except BaseException:
+                if process.status is None: self.system.end(s, 127)
+                self.system.collect(s)
+                raise
+            process.entry = (image.entry, rsp)
+            self.programs += 1
+            return process
+
+    def _load(self, process: Process, image: Image, argv: Sequence[bytes], env: Sequence[bytes]) -> int:
+        for pages in image.pages():
+            if process.map(pages.address, pages.length, pages.permissions) != 0:
+                raise OutOfMemory(f"{process.name} needs more memory than the machine has")
+            for copy in pages.copies:
+                image.read_into(copy.file_offset, process.memory.loader_views(copy.address, copy.size))
+        if process.map(STACK_TOP - FIRST_STACK, FIRST_STACK, READ | WRITE) != 0:
+            raise OutOfMemory(f"{process.name} needs more memory than the machine has: no room for a stack")
+        stack = build_stack(image, argv, env, random=os.urandom(16), executable=os.fsencode(image.name))
+        if len(stack.data) > FIRST_STACK: raise ArgumentsTooLong("arguments and environment are larger than the stack")
+        process.memory.write(stack.rsp, stack.data)
+        return stack.rsp
+
+    def start(self, process: Process, rip: int, rsp: int, *, rdi: int = 0, fs_base: int = 0) -> Thread:
+        """Starts a thread of a process at ``rip``.  Hold the big lock.  Raises OutOfMemory."""
+        started = process.create_thread(rip, rsp, rdi=rdi, fs_base=fs_base)
+        if isinstance(started, int): raise OutOfMemory(f"{process.name}: no memory for a thread")
+        if not self._running:
+            self._running = True
+            for core in self.cores:
+                core.start()
+        return started
+
+    def wait(self, process: Process, timeout: float | None = None) -> int:
+        """See Process.wait."""
+        deadline = None if timeout is None else time.monotonic() + timeout
+        with self.lock:
+            while process.status is None:
+                self._raise_failure()
+                if self._closed: raise MachineFailed("the machine was closed")
+                if self._stuck():
+                    self.end_process(process, 134, "deadlock: every thread waits for another")
+                    continue
+                left = None if deadline is None else deadline - time.monotonic()
+                if left is not None and left <= 0: raise TimeoutError(f"{process.name} still runs after {timeout} s")
+                self.lock.wait(left)
+            self._raise_failure()
+            k = self.kernel
+            if k.process.get(process.id) is not None and k.process[process.id].hosted:
+                self.system.collect(process.id)
+            return process.status
+
+    def _stuck(self) -> bool:
+        """No core has anything to run, and nothing is going to happen."""
+        return self._running and all(core.idle for core in self.cores) and not self.events.pending() and not any(
+            self.kernel.core[core.index].head for core in self.cores
+        )
+
+    # Ends of programs.
+
+    def traps(self) -> list[Trap]:
+        """The last traps, the earliest first."""
+        from hv.trap_names import trap_name
+
+        return [Trap(t, trap_name(what, address)) for t, what, address in self.last_traps]
+
+    def _report(self, process: Process, reason: str, status: int, culprit: Thread | None) -> Report:
+        report = Report(process.name, reason, status, image=process.image)
+        if culprit is not None and culprit.vcpu is not None:
+            report.thread = culprit.id
+            regs = culprit.vcpu.regs
+            report.registers = {name: getattr(regs, name) for name in REGISTERS}
+            memory = process.memory
+            for length in (16, 8, 4, 2, 1):
+                with contextlib.suppress(UserFault):
+                    report.code = memory.read(regs.rip, length)
+                    break
+            stack = []
+            with contextlib.suppress(UserFault):
+                for i in range(8):
+                    stack.append(memory.read_u64(regs.rsp + 8 * i))
+            report.stack = stack
+        report.traps = self.traps()
+        return report
+
+    def kill_for_fault(self, culprit: Thread, fault: Fault) -> None:
+        """A fault that nobody repaired ends the process, with status 128 + the signal Linux would send."""
+        name, _ = VECTORS.get(fault.vector, (f"exception {fault.vector}", 11))
+        reason = f"{name} at {fault.rip:#x}"
+        if fault.vector == 14:
+            access = "executing" if fault.error_code & 16 else "writing" if fault.error_code & 2 else "reading"
+            why = "not permitted" if fault.error_code & 1 else "not mapped"
+            reason += f", {access} {fault.fault_address:#x} ({why})"
+        elif fault.error_code:
+            reason += f", error code {fault.error_code:#x}"
+        self.end_process(culprit.process, 128 + signal_of(fault.vector), reason, culprit)
+
+    def crash(self, culprit: Thread, vcpu: Engine) -> None:
+        """The vCPU itself gave up: the program ends, and the vCPU is not used again."""
+        self.end_process(culprit.process, 134, f"the virtual CPU failed: {vcpu.crash_reason}", culprit)
+
+    def stray_access(self, culprit: Thread, vcpu: Engine) -> None:
+        """An access to guest-physical memory that nothing backs; page tables never lead there."""
+        self.end_process(culprit.process, 135, f"access to unbacked memory at {vcpu.mmio_address:#x}", culprit)
+
+    def end_process(self, process: Process, status: int, reason: str, culprit: Thread | None = None) -> None:
+        """Ends a process with a report.  Hold the big lock."""
+        process.report = self._report(process, reason, status, culprit)
+        self.system.end(process.id, status)
+
+    # The machine as a whole.
+
+    def fail(self, error: BaseException) -> None:
+        """Stops everything: a check failed, or something in here did.  Not with the big lock held."""
+        with self.lock:
+            if self.failure is None: self.failure = error
+            self._halt()
+
+    def _halt(self) -> None:
+        self.stopping = True
+        for core in self.cores:
+            vcpu = core.in_guest
+            if vcpu is not None: vcpu.kick()
+        self.lock.notify_all()
+
+    def _raise_failure(self) -> None:
+        error = self.failure
+        if error is None: return
+        if isinstance(error, CheckFailed): raise error
+        raise MachineFailed(f"the machine stopped: {error!r}") from error
+
+    def exits(self) -> int:
+        """Exits from the guest to this process so far."""
+        return sum(core.exits for core in self.cores)
+
+    def statistics(self) -> dict[str, Any]:
+        """Counts since the start, and what the machine holds now."""
+        C = self.kernel.container[self.kernel.root]
+        return {
+            "exits": self.exits(),
+            "check": self.checker.level,
+            "transitions_checked": self.checker.transitions,
+            "invariants_evaluated": self.checker.clauses,
+            "programs": self.programs,
+            "vcpus": len(self._vcpus),
+            "pages_used": C.used_pages,
+            "blocks_used": C.used_blocks,
+            "memory_resident": self.memory.resident(),
+            "unknown_calls": {f"{number:#x}": count for number, count in sorted(self.unknown_calls.items())},
+        }
+
+    def close(self) -> None:
+        """Ends all programs and gives everything back.  May be called again."""
+        if self._closed: return
+        with self.lock:
+            self._closed = True
+            self._halt()
+        for core in self.cores:
+            core.join()
+        self.events.close()
+        with self.lock:
+            if self.failure is None:
+                for process in list(self.processes.values()):
+                    self.system.end(process.id, 137)
+            for process in list(self.processes.values()):
+                if process.personality is not None: process.personality.process_exited(process)
+        for vcpu in self._vcpus:
+            vcpu.close()
+        self.vm.close()
+        self.gate.close()
+        self.frames.close()
+        self.memory.close()
+        self.kvm.close()
+
+    def __enter__(self) -> Machine:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+__all__ = ["FIRST_STACK", "MAX_CORES", "Machine", "MachineFailed", "OutOfMemory"]

@@ -1,0 +1,92 @@
+"""A process as the hypervisor has it: its image, its memory, its threads, how it ended."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from hv.personality import Personality
+from hv.thread import Thread
+from hv.user_memory import UserMemory
+
+if TYPE_CHECKING:
+    from abi.elf import Image
+    from hv.machine import Machine
+    from hv.report import Report
+
+
+class Process:
+    """One process.  Its methods want the big lock held, ``wait`` and ``kill`` excepted."""
+
+    def __init__(
+        self, machine: Machine, id: int, name: str, image: Image | None = None, personality: Personality | None = None
+    ) -> None:
+        self.machine = machine
+        self.id = id
+        self.name = name
+        self.image = image
+        self.personality = personality
+        self.output = -1
+        """Host descriptor that debug_print writes to; -1 for none."""
+        self.memory = UserMemory(machine.kernel, machine.memory, id)
+        self.entry = (0, 0)
+        """Where its first thread starts, and with which stack pointer."""
+        self.status: int | None = None
+        """Exit status, once it has ended: of the program, or 128 + n when a fault or a limit ended it."""
+        self.report: Report | None = None
+        """Why it was ended, if it did not end itself."""
+
+    @property
+    def threads(self) -> list[Thread]:
+        """Its threads that have not ended."""
+        S = self.machine.kernel.process[self.id]
+        found = (self.machine.threads.get(S.threads[i]) for i in range(S.thread_count))
+        return [thread for thread in found if thread is not None]
+
+    def map(self, va: int, length: int, permissions: int) -> int:
+        """Maps zeroed pages at exactly this range: 0, -EINVAL, -EEXIST or -ENOMEM, as the native mmap."""
+        return self.machine.system.map_range(self.id, va, length, permissions)
+
+    def unmap(self, va: int, length: int) -> int:
+        """Removes mappings: 0, -EINVAL or -EFAULT, as the native munmap."""
+        return self.machine.system.unmap_range(self.id, va, length)
+
+    def protect(self, va: int, length: int, permissions: int) -> int:
+        """Changes permissions: 0, -EINVAL or -EFAULT, as the native mprotect."""
+        return self.machine.system.protect_range(self.id, va, length, permissions)
+
+    def permissions(self, va: int) -> int | None:
+        """What the program may do at this address, or None where nothing is mapped."""
+        from abi.layout import BLOCK_PAGES, PAGE_SHIFT
+        from kernel.objects import MAPPED_BLOCK
+
+        k = self.machine.kernel
+        S = k.process[self.id]
+        v = va >> PAGE_SHIFT
+        if not S.map_page.get(v):
+            v -= v % BLOCK_PAGES
+            p = S.map_page.get(v)
+            if not p or k.page[p].kind != MAPPED_BLOCK: return None
+        return S.map_permission[v]
+
+    def create_thread(self, rip: int, rsp: int, *, rdi: int = 0, fs_base: int = 0) -> Thread | int:
+        """Adds a ready thread; -EINVAL if the process has ended, -ENOMEM without quota for it."""
+        t = self.machine.system.start_thread(self.id)
+        if t < 0: return t
+        return self.machine.add_thread(self, t, rip, rsp, rdi, fs_base)
+
+    def exit(self, status: int) -> None:
+        """Ends it with all its threads; no effect if it has ended."""
+        self.machine.system.end(self.id, status & 0xFF)
+
+    def kill(self, status: int = 137, reason: str = "killed") -> None:
+        """Ends it from outside; takes the big lock itself.  No effect if it has ended."""
+        with self.machine.lock:
+            if self.status is None: self.machine.end_process(self, status, reason)
+
+    def wait(self, timeout: float | None = None) -> int:
+        """Waits until it has ended and returns its status.  TimeoutError after ``timeout`` seconds; what stopped the
+        machine (CheckFailed, MachineFailed), if something did."""
+        return self.machine.wait(self, timeout)
+
+
+__all__ = ["Process"]
