@@ -1,0 +1,199 @@
+/* Hostile values in every argument of every native call: each must be refused with the error the table names, and the
+ * program must still run afterwards.  Exits 0 when all is as it should be. */
+#include "check.h"
+
+#define AREA 0x500000000UL
+#define UNMAPPED 0x123456789000UL
+
+/* Not the address of anything a program has. */
+static const uint64_t outside[] = {
+    0,                      /* null */
+    1,
+    0xfff,                  /* null with an offset */
+    0x1000,
+    AERO_USER_MIN - 0x1000,
+    AERO_USER_END,          /* the machine's own pages */
+    AERO_SYSTEM_BASE + 0x1000,
+    AERO_SYSTEM_BASE + 0x200000,
+    0x7ffffffff000UL,       /* the last page of the lower half */
+    0x7fffffffffffUL,
+    0x800000000000UL,       /* not canonical */
+    0x0123456789abcdefUL,
+    0x8000000000000000UL,
+    0xffff7fffffffffffUL,
+    0xffff800000000000UL,   /* the upper half: a kernel's, elsewhere */
+    0xffffffff80000000UL,
+    0xfffffffffffff000UL,   /* wraps with any length */
+    0xffffffffffffffffUL,
+};
+
+static const uint64_t bad_lengths[] = {
+    0, 1, 4095, 4097, 0x7fffffffffffffffUL, 0x8000000000000000UL, 0xfffffffffffff000UL, 0xffffffffffffffffUL,
+    AERO_USER_END, 0x800000000000UL,
+};
+
+static const uint64_t bad_protections[] = {8, 0x10, 0xffffffffUL, 1UL << 32, 1UL << 63, ~0UL};
+
+static const uint64_t bad_handles[] = {
+    1000, 0xffff, 0x10000, 0xffffffffUL, 1UL << 32, 1UL << 47, 1UL << 63, ~0UL, ~0UL - 4095,
+};
+
+#define EACH(value, table) \
+    for (size_t each_ = 0; each_ < sizeof table / sizeof table[0] && ((value) = table[each_], true); each_++)
+
+static void debug_print_refuses(void)
+{
+    static const char text[] = "x";
+    uint64_t bad;
+
+    EACH(bad, outside) {
+        expect("debug_print of a byte outside", aero_debug_print((void *)bad, 1), -AERO_EFAULT);
+        expect("debug_print of 64 KiB outside", aero_debug_print((void *)bad, 65536), -AERO_EFAULT);
+        expect("debug_print longer than it may be", aero_debug_print((void *)bad, 65537), -AERO_EINVAL);
+    }
+    expect("debug_print of an unmapped byte", aero_debug_print((void *)UNMAPPED, 1), -AERO_EFAULT);
+    expect("debug_print of too much", aero_debug_print(text, 65537), -AERO_EINVAL);
+    expect("debug_print of 2^63 bytes", aero_debug_print(text, 1UL << 63), -AERO_EINVAL);
+    expect("debug_print of 2^64 - 1 bytes", aero_debug_print(text, ~0UL), -AERO_EINVAL);
+    expect("debug_print of nothing", aero_debug_print(text, 0), 0);
+    expect("debug_print that runs into an unmapped page",
+           aero_debug_print((void *)(AREA + AERO_PAGE_SIZE - 1), 2), -AERO_EFAULT);
+    must("mprotect", aero_mprotect(AREA, AERO_PAGE_SIZE, AERO_NONE));
+    expect("debug_print of an unreadable page", aero_debug_print((void *)AREA, 1), -AERO_EFAULT);
+    must("mprotect", aero_mprotect(AREA, AERO_PAGE_SIZE, AERO_READ | AERO_WRITE));
+}
+
+static void memory_calls_refuse(void)
+{
+    const uint64_t both = AERO_READ | AERO_WRITE;
+    uint64_t bad;
+
+    EACH(bad, outside) {
+        expect("mmap outside", aero_mmap(bad, AERO_PAGE_SIZE, both), -AERO_EINVAL);
+        expect("munmap outside", aero_munmap(bad, AERO_PAGE_SIZE), -AERO_EINVAL);
+        expect("mprotect outside", aero_mprotect(bad, AERO_PAGE_SIZE, both), -AERO_EINVAL);
+    }
+    EACH(bad, bad_lengths) {
+        expect("mmap of a bad length", aero_mmap(AREA, bad, both), -AERO_EINVAL);
+        expect("munmap of a bad length", aero_munmap(AREA, bad), -AERO_EINVAL);
+        expect("mprotect of a bad length", aero_mprotect(AREA, bad, both), -AERO_EINVAL);
+    }
+    EACH(bad, bad_protections) {
+        expect("mmap with unknown protection", aero_mmap(UNMAPPED, AERO_PAGE_SIZE, bad), -AERO_EINVAL);
+        expect("mprotect with unknown protection", aero_mprotect(AREA, AERO_PAGE_SIZE, bad), -AERO_EINVAL);
+    }
+    expect("mmap inside a page", aero_mmap(UNMAPPED + 8, AERO_PAGE_SIZE, both), -AERO_EINVAL);
+    expect("mmap of the last page and one more", aero_mmap(AERO_USER_END - AERO_PAGE_SIZE, 8192, both), -AERO_EINVAL);
+    expect("mmap of a mapped page", aero_mmap(AREA, AERO_PAGE_SIZE, both), -AERO_EEXIST);
+    expect("mmap of an unmapped and a mapped page", aero_mmap(AREA - AERO_PAGE_SIZE, 8192, both), -AERO_EEXIST);
+    expect("munmap of an unmapped page", aero_munmap(UNMAPPED, AERO_PAGE_SIZE), -AERO_EFAULT);
+    expect("munmap of a mapped and an unmapped page", aero_munmap(AREA, 8192), -AERO_EFAULT);
+    expect("mprotect of an unmapped page", aero_mprotect(UNMAPPED, AERO_PAGE_SIZE, both), -AERO_EFAULT);
+    expect("mprotect of a mapped and an unmapped page", aero_mprotect(AREA, 8192, AERO_READ), -AERO_EFAULT);
+    /* 64 TiB that are free: more than any machine has.  2^46 + 64 TiB is still below the stack. */
+    expect("mmap of more than there is", aero_mmap(1UL << 45, 1UL << 45, both), -AERO_ENOMEM);
+    /* None of the refused calls may have changed anything: the page is still there and can be written. */
+    *(volatile uint64_t *)AREA = 7;
+    expect("the page afterwards", (int64_t) * (volatile uint64_t *)AREA, 7);
+}
+
+static int idle(void *argument)
+{
+    (void)argument;
+    return 7;
+}
+
+static void thread_calls_refuse(aero_handle process)
+{
+    struct aero_thread thread;
+    uint64_t stack = AREA + AERO_PAGE_SIZE;
+    uint64_t bad;
+
+    EACH(bad, outside) {
+        expect("thread_create with an entry outside", aero_thread_create((void *)bad, (void *)stack, 0), -AERO_EINVAL);
+        if (bad != AERO_USER_END) /* an empty stack may begin where the address space ends */
+            expect("thread_create with a stack outside", aero_thread_create((void *)idle, (void *)bad, 0),
+                   -AERO_EINVAL);
+    }
+    EACH(bad, bad_handles)
+        expect("thread_join of a bad handle", aero_thread_join(bad), -AERO_ESRCH);
+    expect("thread_join of a process", aero_thread_join(process), -AERO_ESRCH);
+
+    must("aero_thread_spawn", aero_thread_spawn(&thread, idle, NULL));
+    expect("process_wait of a thread", aero_process_wait(thread.handle), -AERO_ESRCH);
+    expect("process_share to a thread", aero_process_share(thread.handle, AREA, AERO_PAGE_SIZE, AREA, AERO_READ),
+           -AERO_ESRCH);
+    expect("process_start of a thread", aero_process_start(thread.handle, (void *)idle, (void *)stack, 0),
+           -AERO_ESRCH);
+    expect("the thread's status", aero_thread_wait(&thread), 7);
+    expect("thread_join of a closed handle", aero_thread_join(thread.handle), -AERO_ESRCH);
+}
+
+static void process_calls_refuse(aero_handle process)
+{
+    const uint64_t stack = AREA + AERO_PAGE_SIZE;
+    uint64_t bad;
+
+    EACH(bad, bad_handles) {
+        expect("process_share to a bad handle", aero_process_share(bad, AREA, AERO_PAGE_SIZE, AREA, AERO_READ),
+               -AERO_ESRCH);
+        expect("process_start of a bad handle", aero_process_start(bad, (void *)idle, (void *)stack, 0), -AERO_ESRCH);
+        expect("process_wait of a bad handle", aero_process_wait(bad), -AERO_ESRCH);
+    }
+    EACH(bad, outside) {
+        expect("process_share from outside", aero_process_share(process, bad, AERO_PAGE_SIZE, AREA, AERO_READ),
+               -AERO_EINVAL);
+        expect("process_share to outside", aero_process_share(process, AREA, AERO_PAGE_SIZE, bad, AERO_READ),
+               -AERO_EINVAL);
+        expect("process_start with an entry outside", aero_process_start(process, (void *)bad, (void *)stack, 0),
+               -AERO_EINVAL);
+        if (bad != AERO_USER_END)
+            expect("process_start with a stack outside",
+                   aero_process_start(process, (void *)idle, (void *)bad, 0), -AERO_EINVAL);
+    }
+    EACH(bad, bad_lengths)
+        expect("process_share of a bad length", aero_process_share(process, AREA, bad, AREA, AERO_READ),
+               -AERO_EINVAL);
+    EACH(bad, bad_protections)
+        expect("process_share with unknown protection",
+               aero_process_share(process, AREA, AERO_PAGE_SIZE, AREA, bad), -AERO_EINVAL);
+    expect("process_share of an unmapped page",
+           aero_process_share(process, UNMAPPED, AERO_PAGE_SIZE, AREA, AERO_READ), -AERO_EFAULT);
+    must("mprotect", aero_mprotect(AREA, AERO_PAGE_SIZE, AERO_READ));
+    expect("process_share with more rights than one has",
+           aero_process_share(process, AREA, AERO_PAGE_SIZE, AREA, AERO_READ | AERO_WRITE), -AERO_EINVAL);
+    must("mprotect", aero_mprotect(AREA, AERO_PAGE_SIZE, AERO_READ | AERO_WRITE));
+    must("process_share", aero_process_share(process, AREA, AERO_PAGE_SIZE, AREA, AERO_READ));
+    expect("process_share over a shared page",
+           aero_process_share(process, AREA, AERO_PAGE_SIZE, AREA, AERO_READ), -AERO_EEXIST);
+    expect("process_wait before process_start", aero_process_wait(process), -AERO_EINVAL);
+}
+
+static void unknown_calls_are_refused(void)
+{
+    static const uint64_t numbers[] = {
+        AERO_CALL_process_wait + 1, 0x1fff, AERO_USER_LAST, 0x3000, 0xffff, 0x7fffffff, 0x80000000UL, 0xffffffffUL,
+        (1UL << 32) | AERO_CALL_null, (1UL << 63) | AERO_CALL_null, 1UL << 63, ~0UL, ~0UL - 4094, 0xfff,
+    };
+    uint64_t bad;
+
+    EACH(bad, numbers) {
+        expect("an unknown call", aero_syscall(bad, 0, 0, 0, 0, 0, 0), -AERO_ENOSYS);
+        expect("an unknown call", aero_syscall(bad, ~0UL, ~0UL, ~0UL, ~0UL, ~0UL, ~0UL), -AERO_ENOSYS);
+    }
+}
+
+int main(void)
+{
+    aero_handle process;
+
+    must("mmap", aero_mmap(AREA, AERO_PAGE_SIZE, AERO_READ | AERO_WRITE));
+    process = (aero_handle)must("process_create", aero_process_create());
+    debug_print_refuses();
+    memory_calls_refuse();
+    thread_calls_refuse(process);
+    process_calls_refuse(process);
+    unknown_calls_are_refused();
+    expect("null at the end", aero_null(), 0);
+    return verdict("arguments");
+}
