@@ -16,9 +16,12 @@ Handler = Callable[..., int]
 
 _SERVED: Final[dict[str, str]] = {
     "memory_calls": "brk mmap munmap mprotect",
-    "file_calls": "read write readv writev pread64 pwrite64 preadv pwritev open openat close lseek fstat ioctl",
+    "file_calls": "read write readv writev pread64 pwrite64 preadv pwritev close lseek fstat ioctl",
+    "futex": "futex",
+    "open_calls": "open openat openat2 creat getcwd chdir fchdir getdents64 umask",
     "process_calls": "arch_prctl set_tid_address set_robust_list uname exit exit_group getpid gettid getppid "
     "getuid geteuid getgid getegid prlimit64 getrandom rseq",
+    "threads": "clone clone3",
 }
 
 TABLE_SIZE: Final = 512

@@ -113,7 +113,7 @@ def node_status(node: Node) -> os.stat_result:
         return synthetic_status(stat.S_IFDIR | 0o555, node.number)
     if node.link is not None:
         return synthetic_status(stat.S_IFLNK | 0o777, node.number)
-    return synthetic_status(stat.S_IFREG | 0o444, node.number)
+    return synthetic_status(node.mode or stat.S_IFREG | 0o444, node.number, device=node.device)
 
 
 __all__ = ["Directory", "node_status"]

@@ -57,7 +57,7 @@ class MappedFile:
                 self._originals[offset + start] = content[start : start + PAGE_SIZE]
 
     def write_back(self, offset: int, content: bytes) -> None:
-        """Writes those pages of ``content`` (at file ``offset``) that differ from what was read; never grows the file."""
+        """Writes the pages of ``content`` (at file ``offset``) that differ from what was read; never grows the file."""
         size = self.size()
         for start in range(0, len(content), PAGE_SIZE):
             position = offset + start

@@ -8,6 +8,8 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Protocol
 
+from hv.personality import BLOCKED, RETRY, Fault, UserFault
+
 
 class Registers(Protocol):
     """The general registers of a stopped thread, as the program will see them when it goes on."""
@@ -35,6 +37,8 @@ class UserMemory(Protocol):
     def read(self, va: int, length: int, /) -> bytes: ...
     def write(self, va: int, data: bytes, /) -> None: ...
     def views(self, va: int, length: int, /, *, write: bool) -> list[memoryview]: ...
+    def loader_views(self, va: int, length: int, /) -> list[memoryview]:
+        """As views, whatever the permissions."""
 
 
 class PageRange(Protocol):
@@ -56,17 +60,6 @@ class Image(Protocol):
     @property
     def end(self) -> int: ...
     def pages(self) -> Sequence[PageRange]: ...
-
-
-class Fault(Protocol):
-    """An exception that a program's instruction raised."""
-
-    @property
-    def vector(self) -> int: ...
-    @property
-    def error_code(self) -> int: ...
-    @property
-    def fault_address(self) -> int: ...
 
 
 class Cancellable(Protocol):
@@ -122,11 +115,7 @@ class Thread(Protocol):
     def wake(self, result: int, /) -> None: ...
 
 
-BLOCKED = 1 << 65
-RETRY = (1 << 65) + 1
-
-
-class UserFault(Exception):
-    def __init__(self, address: int) -> None:
-        super().__init__(address)
-        self.address = address
+__all__ = [
+    "BLOCKED", "RETRY", "Cancellable", "Events", "Fault", "Image", "Machine", "PageRange", "Process", "Registers",
+    "Thread", "UserFault", "UserMemory",
+]  # fmt: skip

@@ -80,7 +80,7 @@ class AddressSpace:
     # Touching: memory for pages that were promised.
 
     def touch(self, address: int, need: int) -> Touch:
-        """An instruction at a page without (enough) rights wanted ``need``: gives the page memory if it was promised."""
+        """An instruction wanted ``need`` at a page that lacks it: gives the page memory if it was promised."""
         mapping = self.mappings.find(address)
         if mapping is None:
             return Touch.UNMAPPED
@@ -121,10 +121,7 @@ class AddressSpace:
             return True
         # Little is left: no more than what is asked for.
         mapping.window = 0
-        for size in (WINDOW_FIRST, PAGE_SIZE):
-            if self.give(mapping, page, min(page + size, mapping.end)) == 0:
-                return True
-        return False
+        return any(self.give(mapping, page, min(page + size, mapping.end)) == 0 for size in (WINDOW_FIRST, PAGE_SIZE))
 
     def _window(self, mapping: Mapping, page: int) -> tuple[int, int]:
         sequential = page + PAGE_SIZE == mapping.expected if mapping.grows_down else page == mapping.expected
@@ -162,13 +159,13 @@ class AddressSpace:
         end = min(end, start + max(page_up(file.size() - offset), 0))
         if start >= end:
             return 0
-        result = self.process.map(start, end - start, READ | WRITE)
+        # Without permissions until it is filled: other threads of the program run meanwhile, and wait at their faults.
+        result = self.process.map(start, end - start, 0)
         if result != 0:
             return result
         self.present.add(start, end)
-        file.fill(self.process.memory.views(start, end - start, write=True), offset)
-        if mapping.permissions != READ | WRITE:
-            self.process.protect(start, end - start, mapping.permissions)
+        file.fill(self.process.memory.loader_views(start, end - start), offset)
+        self._expect(self.process.protect(start, end - start, mapping.permissions))
         return 0
 
     # Placing and removing.
@@ -217,7 +214,7 @@ class AddressSpace:
             if mapping.file is None or not mapping.file.writable:
                 continue
             for part_start, part_end in self.present.within(max(start, mapping.start), min(end, mapping.end)):
-                content = self.peek(part_start, part_end - part_start, mapping.permissions)
+                content = self.content(part_start, part_end - part_start)
                 mapping.file.write_back(mapping.offset + part_start - mapping.start, content)
 
     def close(self) -> None:
@@ -230,14 +227,15 @@ class AddressSpace:
 
     # Content of pages whatever the program may do with them.
 
-    def peek(self, start: int, length: int, permissions: int) -> bytes:
-        """What present pages hold; ``permissions`` are what they have now."""
-        if permissions & READ:
-            return self.process.memory.read(start, length)
-        self._expect(self.process.protect(start, length, READ))
-        content = self.process.memory.read(start, length)
-        self._expect(self.process.protect(start, length, permissions))
-        return content
+    def content(self, start: int, length: int) -> bytes:
+        """What present pages hold."""
+        return b"".join(self.process.memory.loader_views(start, length))
+
+    def set_content(self, start: int, content: bytes) -> None:
+        """Fills present pages."""
+        for view in self.process.memory.loader_views(start, len(content)):
+            view[:] = content[: len(view)]
+            content = content[len(view) :]
 
     # 2 MiB pages: the machine refuses to cut one, so it is replaced by 4 KiB pages first.
 
@@ -252,25 +250,21 @@ class AddressSpace:
                 self._demote(block, permissions)
 
     def _demote(self, block: int, permissions: int) -> None:
-        content = self.peek(block, BLOCK_SIZE, permissions)
+        content = self.content(block, BLOCK_SIZE)
         half = BLOCK_SIZE // 2
         self._expect(self.process.unmap(block, BLOCK_SIZE))
-        if self.process.map(block, half, READ | WRITE) != 0:
-            self._restore(block, content, permissions)
-            raise LinuxError(ENOMEM)
-        if self.process.map(block + half, half, READ | WRITE) != 0:
-            self._expect(self.process.unmap(block, half))
-            self._restore(block, content, permissions)
-            raise LinuxError(ENOMEM)
-        self.process.memory.write(block, content)
-        if permissions != READ | WRITE:
-            self._expect(self.process.protect(block, BLOCK_SIZE, permissions))
-
-    def _restore(self, block: int, content: bytes, permissions: int) -> None:
-        # The block's memory was given back a moment ago under the same lock: it is there again.
-        self._expect(self.process.map(block, BLOCK_SIZE, READ | WRITE))
-        self.process.memory.write(block, content)
+        result = self.process.map(block, half, 0)
+        if result == 0:
+            result = self.process.map(block + half, half, 0)
+            if result != 0:
+                self._expect(self.process.unmap(block, half))
+        if result != 0:
+            # The block's memory was given back a moment ago under the same lock: it is there again.
+            self._expect(self.process.map(block, BLOCK_SIZE, 0))
+        self.set_content(block, content)
         self._expect(self.process.protect(block, BLOCK_SIZE, permissions))
+        if result != 0:
+            raise LinuxError(ENOMEM)
 
     def _expect(self, result: int) -> None:
         if result == -ENOMEM:

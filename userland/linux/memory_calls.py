@@ -30,7 +30,7 @@ _PROT_KNOWN: Final = 0x0300_000F
 
 
 def _page_range(address: int, length: int, error: int = ENOMEM) -> tuple[int, int]:
-    """The pages of [address, address+length) with a page-aligned start; EINVAL, or ``error`` beyond a program's reach."""
+    """The pages of [address, address+length); EINVAL for a start inside a page, ``error`` beyond a program's reach."""
     if address % PAGE_SIZE:
         raise LinuxError(EINVAL)
     end = page_up(address + length)
@@ -103,7 +103,7 @@ def sys_mmap(task: Task, address: int, length: int, protection: int, flags: int,
         name="" if file is None else file.path.decode(errors="replace"),
     )
     mapping = space.mappings.insert(mapping)
-    eager = length <= EAGER and not flags & (_MAP_NORESERVE | _MAP_STACK) or flags & _MAP_POPULATE
+    eager = (length <= EAGER and not flags & (_MAP_NORESERVE | _MAP_STACK)) or flags & _MAP_POPULATE
     if permissions and eager and space.give(mapping, start, end) != 0 and not flags & _MAP_POPULATE:
         space.unmap(start, end)
         return -ENOMEM

@@ -135,7 +135,9 @@ class HostFile(OpenFile):
 
     seekable = True
 
-    def __init__(self, fd: int, flags: int, path: bytes = b"", grant: Grant | None = None, *, owned: bool = True) -> None:
+    def __init__(
+        self, fd: int, flags: int, path: bytes = b"", grant: Grant | None = None, *, owned: bool = True
+    ) -> None:
         super().__init__(flags, path)
         self.fd = fd
         self.grant = grant

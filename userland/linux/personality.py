@@ -28,9 +28,8 @@ class LinuxPersonality:
 
     ``files`` says which host files programs reach (None: none); ``stdin``, ``stdout`` and ``stderr`` are host
     descriptors, never closed here; ``cwd`` is where programs start, an absolute path (default: the host's current
-    directory; ``/`` where that is not granted).  ``memory_limit``: bytes the machine can have, 0 if unknown.  ``uid`` and
-    ``gid`` are what programs are told they are.  ``executable``: the program's path as /proc/self/exe gives it
-    (default: made from the image's name).
+    directory; ``/`` where that is not granted).  ``memory_limit``: bytes the machine can have, 0 if unknown.  ``uid``
+    and ``gid`` are what programs are told they are, by default the host's own.
     """
 
     def __init__(
@@ -54,7 +53,7 @@ class LinuxPersonality:
         self.memory_limit = memory_limit
         self.uid = os.getuid() if uid is None else uid
         self.gid = os.getgid() if gid is None else gid
-        self.cores = cores
+        self.cores: int = cores
         # Reading the mask means setting it: to the strictest for that moment.
         self.umask = os.umask(0o077)
         os.umask(self.umask)
@@ -191,7 +190,7 @@ class LinuxPersonality:
 
     def _attend(self, task: Task, number: int, result: int) -> int:
         """A wait has begun or ended, or a signal is pending."""
-        if result == BLOCKED and task.wait is not None:
+        if task.ended or task.process.ended or (result == BLOCKED and task.wait is not None):
             return BLOCKED
         interrupted = task.wait is not None and task.wait.interrupted
         if task.wait is not None:
@@ -204,8 +203,17 @@ class LinuxPersonality:
             return deliver(task, number, result, interrupted=interrupted)
         return result
 
+    def preempted(self, thread: Thread) -> None:
+        """The thread was stopped between two instructions: a pending signal gets its handler's frame now."""
+        task = self._tasks.get(thread)
+        if task is not None and task.attention and task.wait is None:
+            task.attention = False
+            from userland.linux.signals import deliver
+
+            deliver(task, -1, BLOCKED, interrupted=False)
+
     def fault(self, thread: Thread, fault: Fault) -> bool:
-        """An exception of the program: gives promised memory, or runs the program's handler; False: it is to be killed."""
+        """An exception: gives promised memory or runs the program's own handler; False: the program is to be killed."""
         task = self._tasks.get(thread) or self._task(thread)
         from userland.linux.faults import handle_fault
 

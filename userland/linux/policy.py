@@ -46,7 +46,7 @@ class Grant:
 class Node:
     """A name in the tree above and beside the grants: a directory, the root of a grant, or a virtual file."""
 
-    __slots__ = ("children", "grant", "link", "name", "number", "opener", "parent")
+    __slots__ = ("children", "device", "grant", "link", "mode", "name", "number", "opener", "parent")
 
     _numbers = iter(range(1, 1 << 30))
 
@@ -59,6 +59,10 @@ class Node:
         """Opens a virtual file with Linux open flags; None for directories and grants."""
         self.link: Callable[[Task], bytes] | None = None
         """The target of a virtual symbolic link, for readlink and lstat; following it is the opener's business."""
+        self.mode = 0
+        """S_IF… and permission bits of a virtual file."""
+        self.device = 0
+        """The device number of a virtual device."""
         self.number = next(self._numbers)
 
     @property

@@ -12,7 +12,7 @@ import os
 import stat
 from typing import Final
 
-from userland.linux.errors import EAGAIN, EBADF, ENOTTY, LinuxError
+from userland.linux.errors import EAGAIN, EBADF, ENOTTY, EPIPE, LinuxError
 from userland.linux.hypervisor import BLOCKED
 from userland.linux.open_file import (
     FIONBIO,
@@ -29,13 +29,14 @@ from userland.linux.open_file import (
     OpenFile,
     first_bytes,
     skip,
-    total,
 )
 from userland.linux.task import Task
 
 PIPE_BUF: Final = 4096
 """What a pipe that poll calls writable takes without blocking (pipe(7))."""
 _VIEWS_AT_ONCE: Final = 1024
+
+SIGPIPE: Final = 13
 
 _TCGETS: Final = 0x5401
 _TCSETS: Final = (0x5402, 0x5403, 0x5404)
@@ -83,10 +84,11 @@ class HostStream(OpenFile):
                     break
             except BlockingIOError:
                 break
-            except OSError:
+            except BrokenPipeError:
                 if done:
                     return done
-                raise
+                task.send(SIGPIPE)
+                return -EPIPE
             done += put
             rest = skip(rest, put)
         if not rest or (done and self.flags & O_NONBLOCK):

@@ -72,6 +72,10 @@ class LinuxProcess:
         self.alarm_at = 0.0
         self.alarm_interval = 0.0
         self.ended = False
+        self.killed_by = 0
+        """The signal whose default action ended the process; 0: none."""
+        self.out_of_memory = False
+        """A page that was promised could not be given: why the process was killed."""
         self._terminals: list[tuple[int, list[object]]] = []
 
     def remember_terminal(self, fd: int) -> None:
@@ -118,8 +122,8 @@ class Task:
     """One thread."""
 
     __slots__ = (
-        "altstack", "attention", "blocked", "clear_child_tid", "files", "floating", "memory", "name", "pending", "process",
-        "restore_mask", "robust_list", "thread", "tid", "wait",
+        "altstack", "attention", "blocked", "clear_child_tid", "ended", "files", "floating", "memory", "name",
+        "pending", "process", "restore_mask", "robust_list", "thread", "tid", "wait",
     )  # fmt: skip
 
     def __init__(self, process: LinuxProcess, thread: Thread, tid: int) -> None:
@@ -143,6 +147,7 @@ class Task:
         """Extended registers saved under the signal frames at these addresses."""
         self.clear_child_tid = 0
         self.robust_list = 0
+        self.ended = False
 
     def block_on(self, ready: Iterable[tuple[int, str]] = (), *, deadline: float | None = None) -> int:
         """Blocks the thread until a host descriptor is ready ("r" or "w"), the deadline (monotonic seconds), or a
@@ -166,10 +171,23 @@ class Task:
             self.wait.disarm()
             self.thread.wake(RETRY)
 
+    def finish(self, result: int) -> None:
+        """The blocked system call has its result."""
+        if self.wait is not None:
+            self.wait.disarm()
+            self.wait = None
+            self.thread.wake(result)
+
     def _expire(self) -> None:
         if self.wait is not None:
             self.wait.expired = True
             self.retry()
+
+    def send(self, number: int) -> None:
+        """A signal to this thread from the system itself."""
+        from userland.linux.signals import Signal, send_to_task
+
+        send_to_task(self, Signal(number))
 
     def interrupt(self) -> None:
         """A signal has come: a blocked call ends."""
