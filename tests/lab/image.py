@@ -9,6 +9,7 @@ paths it has outside, so that the interpreter, its virtual environment and the c
 Python sources come with their byte code: compiling in the lab would cost seconds an import.
 """
 
+import contextlib
 import hashlib
 import importlib.util
 import marshal
@@ -39,23 +40,20 @@ _PACKAGES_OMITTED = {
     "_distutils_hack", "ast_serialize", "distutils-precedence.pth", "librt", "mypy", "mypyc", "pip", "pkg_resources",
     "ruff", "setuptools", "wheel", "z3",
 }  # fmt: skip
-_REPOSITORY_OMITTED = {".git", ".venv", "build/lab"}
+_REPOSITORY_OMITTED = {".git", ".venv", "build/lab"}  # .venv: what is needed of it is in the base
 _CACHES = {"__pycache__", ".mypy_cache", ".ruff_cache", ".pytest_cache", ".hypothesis"}
 _SUFFIXES_OMITTED = {".a", ".pyc", ".pyi"}
 
 
 def build_base(cache: Path, kernel: Kernel, busybox: Path) -> Path:
-    """The archive of all that is not the repository; built unless `cache` holds the one these files give.
-
-    `busybox` must be linked statically. Returns the archive's path.
-    """
+    """The path of the archive of all that is not the repository; built unless `cache` holds what these files give."""
     files = list(_base_files())
     archive = cache / f"base-{_fingerprint([*files, *kernel.modules, busybox, *_LAB.glob('*')])}.cpio"
     if archive.exists():
         return archive
     for outdated in cache.glob("base-*.cpio"):
         outdated.unlink()
-    partial = archive.with_suffix(".partial")
+    partial = archive.with_suffix(".partial")  # what bears an archive's name is complete
     with partial.open("wb") as out:
         image = _Image(CpioWriter(out))
         for directory in ("/dev", "/proc", "/sys", "/tmp", "/run", "/root", "/lab", "/lab/modules"):
@@ -70,7 +68,7 @@ def build_base(cache: Path, kernel: Kernel, busybox: Path) -> Path:
         image.put("/etc/passwd", b"root:x:0:0:root:/root:/bin/sh\n")
         for path in files:
             image.mirror(path)
-        for library in _libraries(path for path in files if _is_elf(path)):
+        for library in _libraries([busybox, *filter(_is_elf, files)]):
             image.mirror(library)
         image.cpio.finish()
     partial.rename(archive)
@@ -83,7 +81,8 @@ def write_repository(archive: Path, job: str) -> None:
         image = _Image(CpioWriter(out))
         image.put("/lab/job", job.encode())
         for path in _tree(REPOSITORY, _REPOSITORY_OMITTED):
-            image.mirror(path)
+            with contextlib.suppress(FileNotFoundError):  # a temporary file of a build beside us
+                image.mirror(path)
         image.cpio.finish()
 
 

@@ -1,5 +1,6 @@
 """Run test files of this project in the lab: start QEMU, follow its console, end it, read the results."""
 
+import fcntl
 import os
 import selectors
 import shlex
@@ -11,7 +12,8 @@ import tempfile
 import time
 import xml.etree.ElementTree as ElementTree
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -82,13 +84,12 @@ def run(
     KernelUnavailable if no kernel can be fetched.
     """
     qemu, busybox = _program("qemu-system-x86_64"), Path(_program("busybox"))
-    CACHE.mkdir(parents=True, exist_ok=True)
-    kernel = obtain_kernel(CACHE)
-    base = build_base(CACHE, kernel, busybox)
     result = LabResult(tuple(files))
     with tempfile.TemporaryDirectory(prefix="aerostat-lab-") as scratch:
         image, results = Path(scratch, "image.cpio"), Path(scratch, "results.xml")
-        shutil.copyfile(base, image)
+        with _cache() as cache:
+            kernel = obtain_kernel(cache)
+            shutil.copyfile(build_base(cache, kernel, busybox), image)
         write_repository(image, _job(files, pytest_arguments))
         started = time.monotonic()
         finished = _follow(
@@ -101,6 +102,15 @@ def run(
     elif not read_report(report, result):
         result.ended = "no results arrived"
     return result
+
+
+@contextmanager
+def _cache() -> Iterator[Path]:
+    """The directory of what is kept between runs, for one process at a time."""
+    CACHE.mkdir(parents=True, exist_ok=True)
+    with (CACHE / "lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield CACHE
 
 
 def qemu_command(
@@ -147,7 +157,8 @@ def read_report(report: bytes, result: LabResult) -> bool:
 
 def _job(files: Sequence[str], arguments: Sequence[str]) -> str:
     """The shell commands that run in the lab. The other processors come last: see inside/keep_vm.py for why."""
-    options = ["-v", "--tb=short", "-p", "no:cacheprovider", "-o", "junit_family=xunit1", "--junitxml=/tmp/results"]
+    options = ["-v", "--tb=short", "--durations=5", "-pno:cacheprovider"]
+    options += ["-ojunit_family=xunit1", "--junitxml=/tmp/results"]
     pytest = [sys.executable, "-m", "pytest", *options, *arguments, *files]
     return (
         f"cd {shlex.quote(str(REPOSITORY))}\n"
