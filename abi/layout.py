@@ -26,6 +26,8 @@ STACK_TOP: Final = 0x7F7F_FFE0_0000
 STACK_SIZE: Final = 8 << 20
 MMAP_TOP: Final = 0x7F00_0000_0000
 """Where host-placed mappings (the Linux personality's mmap) grow down from."""
+CALL_AREA: Final = 0x7F10_0000_0000
+"""Where the host places what it needs to call functions of a program: a page of code, and a stack below it."""
 IMAGE_BASE: Final = 0x5555_5555_4000
 """Where a position-independent executable is loaded."""
 
@@ -52,3 +54,5 @@ NATIVE_FIRST: Final = 0x1000
 USER_FIRST: Final = 0x2000
 """Numbers from here to USER_LAST are free for calls that a user of the Python API defines."""
 USER_LAST: Final = 0x2FFF
+HOST_RETURN: Final = 0x3000
+"""Made by the code at CALL_AREA when a function that the host called has returned."""

@@ -15,6 +15,7 @@ from abi.errors import EFAULT, EINVAL, ENOMEM, ENOSYS
 from abi.layout import (
     BLOCK_SIZE,
     DATA_LIMIT,
+    HOST_RETURN,
     NATIVE_FIRST,
     READ,
     STACK_TOP,
@@ -151,7 +152,9 @@ class Machine:
         if not USER_FIRST <= number <= USER_LAST:
             raise ValueError(f"call number {number:#x} is not within {USER_FIRST:#x} to {USER_LAST:#x}")
         if number in self.native: raise ValueError(f"call number {number:#x} is defined already")
+        self._define(number, call)
 
+    def _define(self, number: int, call: Callable[..., int]) -> None:
         def serve(t: int, *arguments: int) -> int:
             try:
                 return call(self.threads[t], *arguments)
@@ -159,6 +162,10 @@ class Machine:
                 return -EFAULT
 
         self.native[number] = (serve, 6)
+
+    def serve_host_return(self, call: Callable[..., int]) -> None:
+        """``call`` is told of functions that have returned to the host (``hv.function_call``)."""
+        if HOST_RETURN not in self.native: self._define(HOST_RETURN, call)
 
     def foreign_call(self, thread: Thread, number: int) -> int:
         """A call that is not the kernel's own: the personality's, or nobody's."""
@@ -262,20 +269,29 @@ class Machine:
             return taken
         raise MachineFailed(f"all {self._max_vcpus} vCPUs are running")
 
+    def borrow_vcpu(self, s: int) -> Engine:
+        """A vCPU in the address space of process s that runs nothing; ``give_back`` it."""
+        vcpu = self._pool.pop() if self._pool else self._new_vcpu()
+        vcpu.start(self.frames.gpa(self.kernel.process[s].root), 0, 0)
+        return vcpu
+
     def give_back(self, vcpu: Engine) -> None:
         """The vCPU's thread is gone; another may have it."""
         assert isinstance(vcpu, Vcpu)
         if vcpu not in self._pool: self._pool.append(vcpu)
 
-    def recycle_tables(self) -> None:
-        """Makes freed page-table frames usable again, if enough have come together.  Hold the big lock: a core that
-        is out of its guest stays out."""
-        if not self.frames.recycle_needed(): return
+    def quiesce(self) -> None:
+        """Brings every vCPU out of its guest.  Hold the big lock: as long as it is held they stay out."""
         for core in self.cores:
             vcpu = core.in_guest
             while core.in_guest is vcpu and vcpu is not None:
                 vcpu.kick()
                 time.sleep(0)
+
+    def recycle_tables(self) -> None:
+        """Makes freed page-table frames usable again, if enough have come together.  Hold the big lock."""
+        if not self.frames.recycle_needed(): return
+        self.quiesce()
         self.frames.recycle()
 
     # Programs.
@@ -434,6 +450,16 @@ class Machine:
         if isinstance(error, CheckFailed): raise error
         raise MachineFailed(f"the machine stopped: {error!r}") from error
 
+    def audit(self) -> int:
+        """Checks the whole state, the page tables' bytes and the CPU's own walk of them (``hv.audit``).  Takes the big
+        lock; returns how many comparisons were made, raises CheckFailed."""
+        from hv.audit import audit
+
+        with self.lock:
+            self._raise_failure()
+            self.quiesce()
+            return audit(self)
+
     def exits(self) -> int:
         """Exits from the guest to this process so far."""
         return sum(core.exits for core in self.cores)
@@ -467,6 +493,7 @@ class Machine:
             if self.failure is None:
                 for process in list(self.processes.values()):
                     self.system.end(process.id, 137)
+                if self.checker.level == "full": self.checker.audit()
             for process in list(self.processes.values()):
                 if process.personality is not None: process.personality.process_exited(process)
         for vcpu in self._vcpus:

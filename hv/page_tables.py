@@ -147,6 +147,11 @@ class TableFrames:
             raise IndexError(f"page-table index {index}")
         return self._words[self._frames[table_id] * TABLE_ENTRIES + index]
 
+    def entries(self, table_id: int) -> list[int]:
+        """All 512 entries of a table as they stand in guest memory."""
+        first = self._frames[table_id] * TABLE_ENTRIES
+        return self._words[first : first + TABLE_ENTRIES].tolist()
+
     def table_at(self, gpa: int) -> int | None:
         """Which table has the frame at this guest-physical address, for audits; slow."""
         frame = (gpa - TABLES_BASE) // PAGE_SIZE

@@ -10,6 +10,7 @@ from hv.user_memory import UserMemory
 
 if TYPE_CHECKING:
     from abi.elf import Image
+    from hv.function_call import FunctionCalls
     from hv.machine import Machine
     from hv.report import Report
 
@@ -30,6 +31,7 @@ class Process:
         self.memory = UserMemory(machine.kernel, machine.memory, id)
         self.entry = (0, 0)
         """Where its first thread starts, and with which stack pointer."""
+        self.function_calls: FunctionCalls | None = None
         self.status: int | None = None
         """Exit status, once it has ended: of the program, or 128 + n when a fault or a limit ended it."""
         self.report: Report | None = None
@@ -77,6 +79,13 @@ class Process:
     def exit(self, status: int) -> None:
         """Ends it with all its threads; no effect if it has ended."""
         self.machine.system.end(self.id, status & 0xFF)
+
+    def call(self, address: int, *arguments: int, timeout: float | None = None) -> int:
+        """Calls a function of the program; takes the big lock itself.  See FunctionCalls.call."""
+        from hv.function_call import FunctionCalls
+
+        if self.function_calls is None: self.function_calls = FunctionCalls(self)
+        return self.function_calls.call(address, arguments, timeout)
 
     def kill(self, status: int = 137, reason: str = "killed") -> None:
         """Ends it from outside; takes the big lock itself.  No effect if it has ended."""

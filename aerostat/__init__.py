@@ -1,0 +1,54 @@
+"""aerostat: a kernel that lives outside the machine it governs.
+
+    from aerostat import Machine
+
+    with Machine(memory="256M") as m:
+        print(m.spawn("./hello").wait())
+
+Names are imported when first used, so that ``aerostat --help`` does not pay for a hypervisor.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from abi.elf import BadElf
+    from aerostat.machine import Machine, Program
+    from hv.function_call import ProgramEnded
+    from hv.kvm import KvmUnavailable
+    from hv.machine import MachineFailed, OutOfMemory
+    from hv.personality import UserFault
+    from hv.report import Report
+    from hv.thread import Thread
+    from kernel.check import CheckFailed
+
+__version__ = "0.1.0"
+
+_HOMES = {
+    "BadElf": "abi.elf",
+    "CheckFailed": "kernel.check",
+    "KvmUnavailable": "hv.kvm",
+    "Machine": "aerostat.machine",
+    "MachineFailed": "hv.machine",
+    "OutOfMemory": "hv.machine",
+    "Program": "aerostat.machine",
+    "ProgramEnded": "hv.function_call",
+    "Report": "hv.report",
+    "Thread": "hv.thread",
+    "UserFault": "hv.personality",
+}
+
+
+def __getattr__(name: str) -> object:
+    home = _HOMES.get(name)
+    if home is None: raise AttributeError(f"module 'aerostat' has no attribute {name!r}")
+    from importlib import import_module
+
+    return getattr(import_module(home), name)
+
+
+__all__ = [
+    "BadElf", "CheckFailed", "KvmUnavailable", "Machine", "MachineFailed", "OutOfMemory", "Program", "ProgramEnded",
+    "Report", "Thread", "UserFault", "__version__",
+]  # fmt: skip

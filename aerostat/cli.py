@@ -1,0 +1,102 @@
+"""The command line: ``aerostat run``, ``aerostat doctor``.  Each command's work is in a module of its own, imported
+when it is asked for."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Sequence
+
+from aerostat import __version__
+
+EPILOG = """\
+exit status of `aerostat run`:
+  the program's own   it ran to its end
+  128 + n             a fault ended it (139 page fault, 132 invalid instruction, ...); a report is on standard error
+  124                 the time limit was reached
+  130                 interrupted by Ctrl-C
+  2                   wrong usage
+  70                  a specification or an invariant of the kernel did not hold
+  125                 no usable KVM, or aerostat itself failed
+  126, 127            the program cannot be run, or was not found
+"""
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """The whole command line."""
+    parser = argparse.ArgumentParser(
+        prog="aerostat",
+        description="Runs ELF programs on KVM under a kernel in Python that checks itself at every exit.",
+        epilog="`aerostat COMMAND --help` tells more about a command.",
+    )
+    parser.add_argument("--version", action="version", version=f"aerostat {__version__}")
+    commands = parser.add_subparsers(dest="command", metavar="COMMAND")
+
+    run = commands.add_parser(
+        "run",
+        help="run a program",
+        description="Runs a static ELF program, native or Linux, in a machine of its own.",
+        epilog=EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    limits = run.add_argument_group("limits")
+    limits.add_argument("--memory", default="256M", metavar="SIZE", help="what it may use, e.g. 64M, 2G (default 256M)")
+    limits.add_argument("--time-limit", type=float, metavar="SECONDS", help="end it after this long")
+    limits.add_argument("--cores", type=int, default=1, metavar="N", help="virtual cores, 1 to 64 (default 1)")
+    grants = run.add_argument_group("what it may reach on the host (nothing by default)")
+    grants.add_argument(
+        "--allow-read", action="append", default=[], metavar="PATH", help="a directory or file it may read"
+    )
+    grants.add_argument(
+        "--allow-write", action="append", default=[], metavar="PATH", help="a directory or file it may read and change"
+    )
+    grants.add_argument("--cwd", metavar="DIR", help="where it starts (default: here, if granted, else /)")
+    grants.add_argument(
+        "--env", action="append", default=[], metavar="NAME[=VALUE]",
+        help="set a variable, or pass the host's on (default: TERM, LANG and TZ are passed on)",
+    )  # fmt: skip
+    grants.add_argument("--no-linux", action="store_true", help="native system calls only")
+    checks = run.add_argument_group("checking and reporting")
+    checks.add_argument(
+        "--check", choices=("off", "touched", "full"), default="touched",
+        help="after each kernel step check its specification and the invariants it touched (default), "
+        "audit everything now and then as well, or check nothing",
+    )  # fmt: skip
+    checks.add_argument("--stats", action="store_true", help="print counts on standard error at the end")
+    checks.add_argument("--json", action="store_true", help="print result, counts and report as JSON on standard error")
+    checks.add_argument("--report", metavar="FILE", help="write what --json prints to a file")
+    run.add_argument("program", metavar="PROG", help="an ELF file; a name without a slash is looked up in PATH")
+    run.add_argument("arguments", nargs=argparse.REMAINDER, metavar="ARGS", help="its arguments")
+
+    doctor = commands.add_parser(
+        "doctor", help="say what this host offers, and what to do about what it lacks",
+        description="Looks at KVM, its behaviour, memory and tools of this host.  Exit status 0 if programs can run.",
+    )  # fmt: skip
+    doctor.add_argument("--json", action="store_true", help="print the findings as JSON")
+    return parser
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Runs the command line; returns the exit status."""
+    parser = build_parser()
+    options = parser.parse_args(arguments)
+    if options.command is None:
+        parser.print_help()
+        return 2
+    try:
+        if options.command == "run":
+            from aerostat.run import run
+
+            return run(options)
+        from aerostat.doctor import doctor
+
+        return doctor(as_json=options.json)
+    except BrokenPipeError:
+        # Whoever read our output has left; a second complaint at exit would come from the flush of standard output.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 141
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,268 @@
+"""The Python API: a machine, and the programs in it."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable, Mapping, Sequence
+from types import TracebackType
+from typing import Any, Final, Self
+
+from abi.elf import Image, read_image
+from hv.machine import Machine as Hypervisor
+from hv.process import Process
+from hv.report import REGISTERS, Report
+
+_UNITS: Final = {"": 1, "B": 1, "K": 1 << 10, "M": 1 << 20, "G": 1 << 30, "T": 1 << 40}
+
+
+def parse_size(text: str | int) -> int:
+    """``"256M"`` -> 268435456.  Units K, M, G, T (powers of 1024, ``KiB`` and ``KB`` too); a plain number is bytes.
+    Raises ValueError with a sentence for anything else."""
+    if isinstance(text, int): return text
+    number = text.strip().upper().removesuffix("IB").removesuffix("B")
+    unit = number[-1:] if number[-1:].isalpha() else ""
+    digits = number[: len(number) - len(unit)]
+    if unit not in _UNITS or not digits.replace(".", "", 1).isdigit():
+        raise ValueError(f"{text!r} is not a size: write a number with K, M or G, such as 256M")
+    return int(float(digits) * _UNITS[unit])
+
+
+class Machine:
+    """A virtual machine with a kernel that checks itself at every exit.
+
+    ``memory``: what all programs together can use, bytes or such as "256M".  ``cores``: 1 to 64.  ``check``: "off",
+    "touched" (after each transition its specification and the invariants it could have broken) or "full" (and an audit
+    of the whole state every 1,000 transitions and at the end).  ``time_limit``: seconds that each program may take.
+    ``linux``: whether programs get the Linux system calls; ``allow_read`` and ``allow_write``: the host directories and
+    files these reach, none by default.
+
+    Raises ValueError for arguments outside these, KvmUnavailable where there is no KVM to use.
+    """
+
+    def __init__(
+        self,
+        memory: int | str = "256M",
+        *,
+        cores: int = 1,
+        check: str = "touched",
+        time_limit: float | None = None,
+        linux: bool = True,
+        allow_read: Sequence[str | os.PathLike[str]] = (),
+        allow_write: Sequence[str | os.PathLike[str]] = (),
+    ) -> None:
+        if time_limit is not None and not time_limit > 0: raise ValueError(f"a time limit of {time_limit} s")
+        self.time_limit = time_limit
+        self.linux = linux
+        self._allow_read = [os.fspath(path) for path in allow_read]
+        self._allow_write = [os.fspath(path) for path in allow_write]
+        self._policy: Any = None
+        if linux and (allow_read or allow_write):
+            from userland.linux.policy import FilePolicy
+
+            self._policy = FilePolicy(allow_read=self._allow_read, allow_write=self._allow_write)
+        self.hypervisor = Hypervisor(parse_size(memory), cores, check)
+        """The layer below, for what has no name here."""
+
+    def _personality(self, streams: tuple[int, int, int], cwd: str | None) -> Any:
+        from userland.linux.personality import LinuxPersonality
+
+        machine = self.hypervisor
+        return LinuxPersonality(
+            files=self._policy, stdin=streams[0], stdout=streams[1], stderr=streams[2], cwd=cwd,
+            memory_limit=machine.kernel.memory.blocks << 21, cores=len(machine.cores),
+        )  # fmt: skip
+
+    def load(
+        self,
+        program: str | os.PathLike[str] | bytes,
+        argv: Sequence[str | bytes] | None = None,
+        env: Mapping[str, str] | None = None,
+        *,
+        stdin: int = 0,
+        stdout: int = 1,
+        stderr: int = 2,
+        cwd: str | None = None,
+        linux: bool | None = None,
+    ) -> Program:
+        """Loads a program, an ELF file's path or its bytes, without starting it: to read and write its memory, and to
+        call its functions.  Arguments and errors as ``spawn``."""
+        image = read_image(program)
+        name = os.fsdecode(program) if not isinstance(program, bytes) else "program"
+        arguments = [os.fsencode(word) for word in argv] if argv is not None else [os.fsencode(name)]
+        environment = [os.fsencode(f"{key}={value}") for key, value in (env or {}).items()]
+        use_linux = self.linux if linux is None else linux
+        personality = self._personality((stdin, stdout, stderr), cwd) if use_linux else None
+        process = self.hypervisor.spawn(
+            image, arguments, environment, name=name, personality=personality, output=stdout, start=False
+        )
+        return Program(self, process, image, personality)
+
+    def spawn(
+        self,
+        program: str | os.PathLike[str] | bytes,
+        argv: Sequence[str | bytes] | None = None,
+        env: Mapping[str, str] | None = None,
+        *,
+        stdin: int = 0,
+        stdout: int = 1,
+        stderr: int = 2,
+        cwd: str | None = None,
+        linux: bool | None = None,
+    ) -> Program:
+        """Starts a program: an ELF file's path or its bytes.
+
+        ``argv`` includes the name of the program, as in C, and is just that by default; ``env`` is empty by default.
+        ``stdin``, ``stdout`` and ``stderr`` are host descriptors; ``cwd`` a granted directory; ``linux`` overrides the
+        machine's.  Raises BadElf for what is no program, OutOfMemory, ArgumentsTooLong (abi.stack), and whatever
+        stopped the machine.
+        """
+        loaded = self.load(
+            program, argv, env, stdin=stdin, stdout=stdout, stderr=stderr, cwd=cwd, linux=linux
+        )
+        loaded.start()
+        return loaded
+
+    def syscall(self, number: int) -> Callable[[Callable[..., int]], Callable[..., int]]:
+        """Decorator: serves system call ``number``, 0x2000 to 0x2fff, by a Python function ``f(thread, a0, ..., a5)``.
+
+        It gets the calling thread (registers, ``thread.process.memory``) and the six argument registers, unsigned, and
+        returns what rax becomes, ``-errno`` for an error.  It runs with everything stopped but guests on other cores.
+        A UserFault it lets through is -EFAULT to the program; any other exception stops the machine and is raised by
+        ``wait``.  Raises ValueError for a number out of range or taken."""
+
+        def register(function: Callable[..., int]) -> Callable[..., int]:
+            with self.hypervisor.lock:
+                self.hypervisor.define_call(number, function)
+            return function
+
+        return register
+
+    def audit(self) -> int:
+        """Evaluates every invariant for every object and compares the page tables' bytes with the kernel's state.
+        Returns how many instances were evaluated; raises CheckFailed."""
+        return self.hypervisor.audit()
+
+    def statistics(self) -> dict[str, Any]:
+        """Counts of exits, checks and programs since the start, and what the machine holds now."""
+        with self.hypervisor.lock:
+            return self.hypervisor.statistics()
+
+    def close(self) -> None:
+        """Ends all programs and gives everything back.  May be called again."""
+        self.hypervisor.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+
+class Program:
+    """A program in a machine: a process, its memory, its registers, how it ended."""
+
+    def __init__(self, machine: Machine, process: Process, image: Image, personality: Any) -> None:
+        self.machine = machine
+        self.process = process
+        self.image = image
+        self.personality = personality
+        self._started = False
+
+    def start(self) -> None:
+        """Starts a loaded program at its entry; no effect if it was started.  Its time limit begins now."""
+        if self._started: return
+        machine = self.machine.hypervisor
+        with machine.lock:
+            rip, rsp = self.process.entry
+            machine.start(self.process, rip, rsp)
+            self._started = True
+            if self.machine.time_limit is not None:
+                limit = self.machine.time_limit
+                machine.events.at(time.monotonic() + limit, lambda: self._out_of_time(limit))
+
+    def _out_of_time(self, limit: float) -> None:
+        if self.process.status is None:
+            self.machine.hypervisor.end_process(self.process, 124, f"time limit of {limit:g} s reached")
+
+    @property
+    def status(self) -> int | None:
+        """Its exit status, or None while it runs: its own, 128 + n where a fault ended it, 124 at the time limit."""
+        return self.process.status
+
+    @property
+    def report(self) -> Report | None:
+        """Why it was ended, if it did not end itself."""
+        return self.process.report
+
+    def wait(self, timeout: float | None = None) -> int:
+        """Waits for its end and returns its status.  Raises TimeoutError after ``timeout`` seconds; CheckFailed where
+        a specification or an invariant did not hold; MachineFailed."""
+        return self.process.wait(timeout)
+
+    def kill(self) -> None:
+        """Ends it with status 137; no effect if it has ended."""
+        self.process.kill()
+
+    def symbol(self, name: str) -> int:
+        """The address of a function or object by its ELF symbol.  KeyError if there is none."""
+        address = self.image.symbol(name)
+        if address is None: raise KeyError(f"{self.process.name} has no symbol {name!r}")
+        return address
+
+    def _address(self, where: int | str) -> int:
+        return self.symbol(where) if isinstance(where, str) else where
+
+    def read(self, where: int | str, length: int) -> bytes:
+        """``length`` bytes at an address or symbol.  UserFault where the program could not read them, KeyError."""
+        address = self._address(where)
+        with self.machine.hypervisor.lock:
+            self._must_live()
+            return self.process.memory.read(address, length)
+
+    def write(self, where: int | str, data: bytes) -> None:
+        """Stores bytes at an address or symbol.  UserFault where the program could not write them, KeyError."""
+        address = self._address(where)
+        with self.machine.hypervisor.lock:
+            self._must_live()
+            self.process.memory.write(address, data)
+
+    def _must_live(self) -> None:
+        if self.process.status is not None:
+            from hv.function_call import ProgramEnded
+
+            raise ProgramEnded(f"{self.process.name} has ended")
+
+    def registers(self, thread: int = 0) -> dict[str, int]:
+        """The registers of its ``thread``-th thread, which is stopped for that moment.  IndexError if there is none."""
+        machine = self.machine.hypervisor
+        with machine.lock:
+            self._must_live()
+            machine.quiesce()
+            regs = self.process.threads[thread].regs
+            return {name: getattr(regs, name) for name in REGISTERS}
+
+    def set_registers(self, values: Mapping[str, int], thread: int = 0) -> None:
+        """Sets registers of its ``thread``-th thread by name.  KeyError for an unknown one, IndexError."""
+        unknown = set(values) - set(REGISTERS)
+        if unknown: raise KeyError(f"no register {sorted(unknown)[0]!r}")
+        machine = self.machine.hypervisor
+        with machine.lock:
+            self._must_live()
+            machine.quiesce()
+            regs = self.process.threads[thread].regs
+            for name, value in values.items():
+                setattr(regs, name, value & 0xFFFF_FFFF_FFFF_FFFF)
+
+    def call(self, where: int | str, *arguments: int, timeout: float | None = None) -> int:
+        """Calls a function, by address or symbol, with up to six integers; returns its rax, unsigned.
+
+        It runs on a thread and stack of its own, in a program that was only loaded (then nothing of its C library is
+        initialized) or that runs.  Raises KeyError, ValueError, TimeoutError (the program is ended then), and
+        ProgramEnded when it faults or exits."""
+        return self.process.call(self._address(where), *arguments, timeout=timeout)
+
+
+__all__ = ["Machine", "Program", "parse_size"]

@@ -1,0 +1,157 @@
+"""``aerostat run``: one program in a machine of its own, with the program's streams and exit status."""
+
+from __future__ import annotations
+
+import errno
+import os
+import signal
+import sys
+from argparse import Namespace
+from types import FrameType
+from typing import Any
+
+from abi.elf import BadElf
+from abi.stack import ArgumentsTooLong
+from aerostat.machine import Machine, Program
+from hv.kvm import KvmUnavailable
+from hv.machine import MachineFailed, OutOfMemory
+from kernel.check import CheckFailed
+
+USAGE = 2
+CHECK_FAILED = 70
+FAILED = 125
+CANNOT_RUN = 126
+NOT_FOUND = 127
+PASSED_ON = ("TERM", "LANG", "TZ")
+
+
+class Interrupted(Exception):
+    """A signal that ends the program came to us."""
+
+    def __init__(self, number: int) -> None:
+        self.number = number
+
+
+def complain(message: str) -> None:
+    """One line on standard error, in aerostat's name."""
+    print(f"aerostat: {message}", file=sys.stderr)
+
+
+def find_program(name: str) -> str | None:
+    """The file that ``name`` is: itself if it has a slash, else found in PATH, else a file of the current directory."""
+    if "/" in name: return name
+    for directory in os.environ.get("PATH", os.defpath).split(os.pathsep):
+        path = os.path.join(directory or ".", name)
+        if os.path.isfile(path) and os.access(path, os.X_OK): return path
+    return name if os.path.exists(name) else None
+
+
+def environment(wanted: list[str]) -> dict[str, str]:
+    """The program's environment: a few harmless variables of ours, then what was asked for."""
+    found = {name: os.environ[name] for name in PASSED_ON if name in os.environ}
+    for word in wanted:
+        name, equals, value = word.partition("=")
+        if equals: found[name] = value
+        elif name in os.environ: found[name] = os.environ[name]
+    return found
+
+
+def run(options: Namespace) -> int:
+    """Runs what the command line asks for; returns the exit status."""
+    path = find_program(options.program)
+    if path is None:
+        complain(f"{options.program}: not found in PATH")
+        return NOT_FOUND
+    try:
+        machine = Machine(
+            options.memory, cores=options.cores, check=options.check, time_limit=options.time_limit,
+            linux=not options.no_linux, allow_read=options.allow_read, allow_write=options.allow_write,
+        )  # fmt: skip
+    except KvmUnavailable as error:
+        complain(f"{error.reason}\n  {error.remedy}\n  `aerostat doctor` tells more")
+        return FAILED
+    except (ValueError, OSError) as error:
+        complain(str(error))
+        return USAGE
+    except Exception as error:
+        if type(error).__name__ != "PolicyError": raise
+        complain(str(error))
+        return USAGE
+    try:
+        return _run_in(machine, path, options)
+    finally:
+        machine.close()
+
+
+def _run_in(machine: Machine, path: str, options: Namespace) -> int:
+    def interrupt(number: int, _: FrameType | None) -> None:
+        raise Interrupted(number)
+
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, interrupt)
+    failure: BaseException | None = None
+    program: Program | None = None
+    try:
+        program = machine.load(
+            path, [options.program, *options.arguments], environment(options.env), cwd=options.cwd
+        )
+        program.start()
+        status = program.wait()
+    except BadElf as error:
+        complain(str(error))
+        return NOT_FOUND if error.errno == errno.ENOENT else CANNOT_RUN
+    except (OutOfMemory, ArgumentsTooLong, ValueError) as error:
+        complain(str(error))
+        return CANNOT_RUN
+    except Interrupted as signalled:
+        if program is not None: program.kill()
+        status = 128 + signalled.number
+    except CheckFailed as error:
+        failure, status = error, CHECK_FAILED
+    except MachineFailed as error:
+        failure, status = error, FAILED
+    _tell(machine, program, options, status, failure)
+    return status
+
+
+def _tell(
+    machine: Machine, program: Program | None, options: Namespace, status: int, failure: BaseException | None
+) -> None:
+    """What is said at the end: why the program was ended, and what was asked for."""
+    report = program.report if program is not None else None
+    if failure is not None:
+        complain(str(failure))
+        traps = machine.hypervisor.traps()
+        for trap in reversed(traps):
+            print(f"    thread {trap.thread}: {trap.what}", file=sys.stderr)
+    elif report is not None and not options.json:
+        complain(str(report))
+    statistics = machine.statistics()
+    unknown = dict(program.personality.unknown) if program is not None and program.personality is not None else {}
+    if options.json or options.report:
+        import json
+
+        result: dict[str, Any] = {
+            "program": options.program,
+            "status": status,
+            "statistics": statistics | {"unknown_linux_calls": unknown},
+            "report": report.as_dict() if report is not None else None,
+            "failure": str(failure) if failure is not None else None,
+        }
+        text = json.dumps(result, indent=2)
+        if options.json: print(text, file=sys.stderr)
+        if options.report:
+            try:
+                with open(options.report, "w", encoding="utf-8") as file:
+                    file.write(text + "\n")
+            except OSError as error:
+                complain(f"the report cannot be written: {error}")
+    if options.stats:
+        lines = [f"{name.replace('_', ' ')}: {value}" for name, value in statistics.items() if value != {}]
+        if unknown:
+            counted = ", ".join(f"{name} ({count})" for name, count in sorted(unknown.items()))
+            lines.append(f"Linux calls not served: {counted}")
+        print("\n".join(f"aerostat: {line}" for line in lines), file=sys.stderr)
+
+
+__all__ = ["run"]

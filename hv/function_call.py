@@ -1,0 +1,96 @@
+"""Calling a function of a loaded program from the host.
+
+The function runs on a thread and a stack of its own, in the program's address space; it returns into a few bytes of
+code at CALL_AREA, which make a system call that ends the wait here.  Between calls the thread is blocked.
+"""
+
+from __future__ import annotations
+
+import struct
+import time
+from typing import TYPE_CHECKING, Final
+
+from abi.layout import CALL_AREA, EXECUTE, HOST_RETURN, PAGE_SIZE, READ, WRITE
+from hv.personality import BLOCKED
+from hv.thread import Thread
+
+if TYPE_CHECKING:
+    from hv.process import Process
+
+CODE: Final = b"\x48\x89\xc7\xb8" + struct.pack("<I", HOST_RETURN) + b"\x0f\x05\x0f\x0b"
+"""mov rdi, rax; mov eax, HOST_RETURN; syscall; ud2"""
+STACK_SIZE: Final = 256 << 10
+ARGUMENTS: Final = ("rdi", "rsi", "rdx", "rcx", "r8", "r9")
+
+
+class ProgramEnded(Exception):
+    """The program ended while one of its functions was being called; its report says why, if it was ended."""
+
+
+class FunctionCalls:
+    """Calls into one process, one at a time."""
+
+    def __init__(self, process: Process) -> None:
+        self._process = process
+        self._thread: Thread | None = None
+        self._result: int | None = None
+        process.machine.serve_host_return(self._dispatch)
+
+    @staticmethod
+    def _dispatch(thread: Thread, value: int, *_: int) -> int:
+        calls = thread.process.function_calls
+        if calls is None or calls._thread is not thread: return -38
+        calls._result = value
+        thread.block()
+        thread.machine.lock.notify_all()
+        return BLOCKED
+
+    def call(self, address: int, arguments: tuple[int, ...], timeout: float | None) -> int:
+        """Calls the function at ``address`` with up to six integers (System V convention); returns its rax, unsigned.
+
+        Raises ValueError for more arguments, MemoryError without room for a stack, TimeoutError (the function is
+        abandoned, and with it the program: it is ended), ProgramEnded.
+        """
+        if len(arguments) > len(ARGUMENTS):
+            raise ValueError(f"at most {len(ARGUMENTS)} arguments, not {len(arguments)}")
+        process, machine = self._process, self._process.machine
+        deadline = None if timeout is None else time.monotonic() + timeout
+        with machine.lock:
+            if process.status is not None: raise ProgramEnded(f"{process.name} has ended")
+            thread = self._prepare(address)
+            for name, value in zip(ARGUMENTS, arguments, strict=False):
+                setattr(thread.regs, name, value & 0xFFFF_FFFF_FFFF_FFFF)
+            self._result = None
+            while self._result is None:
+                if process.status is not None: raise ProgramEnded(str(process.report or f"{process.name} has ended"))
+                if machine.failure is not None: raise machine.failure
+                left = None if deadline is None else deadline - time.monotonic()
+                if left is not None and left <= 0:
+                    machine.end_process(process, 124, f"a called function did not return within {timeout} s", thread)
+                    raise TimeoutError(f"the function at {address:#x} did not return within {timeout} s")
+                machine.lock.wait(left)
+            return self._result
+
+    def _prepare(self, address: int) -> Thread:
+        """The thread that is going to run the function, at its first instruction."""
+        process, machine = self._process, self._process.machine
+        rsp = CALL_AREA - 8
+        if self._thread is None:
+            if process.map(CALL_AREA, PAGE_SIZE, READ | EXECUTE) != 0: raise MemoryError("no memory for a call")
+            if process.map(CALL_AREA - STACK_SIZE, STACK_SIZE, READ | WRITE) != 0:
+                process.unmap(CALL_AREA, PAGE_SIZE)
+                raise MemoryError("no memory for the stack of a call")
+            process.memory.loader_views(CALL_AREA, len(CODE))[0][:] = CODE
+            others = process.threads
+            process.memory.write_u64(rsp, CALL_AREA)
+            fs_base = others[0].fs_base if others and others[0].vcpu is not None else 0
+            self._thread = machine.start(process, address, rsp, fs_base=fs_base)
+            return self._thread
+        thread = self._thread
+        process.memory.write_u64(rsp, CALL_AREA)
+        thread.rip, thread.rsp = address, rsp
+        thread.wake(BLOCKED)
+        return thread
+
+
+__all__ = ["ARGUMENTS", "FunctionCalls", "ProgramEnded"]
