@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import select
 import threading
 import time
 from collections import Counter, deque
@@ -40,7 +41,7 @@ from hv.thread import Thread
 from hv.vcpu import Vcpu
 from kernel.boot import boot
 from kernel.check import Checker, CheckFailed
-from kernel.objects import RUNNING
+from kernel.objects import NEW, RUNNING
 from kernel.system import System
 
 if TYPE_CHECKING:
@@ -63,6 +64,13 @@ class MachineFailed(Exception):
 
 class OutOfMemory(Exception):
     """A program could not be loaded within the machine's memory."""
+
+
+def _writable(fd: int) -> bool:
+    """Whether PIPE_BUF bytes can be written without waiting, or an error be learnt."""
+    poll = select.poll()
+    poll.register(fd, select.POLLOUT)
+    return bool(poll.poll(0))
 
 
 class Machine:
@@ -135,15 +143,26 @@ class Machine:
 
     def _debug_print(self, t: int, text: int, length: int) -> int:
         if length > LONGEST_PRINT: return -EINVAL
-        process = self.threads[t].process
+        caller = self.threads[t]
+        process = caller.process
         try:
             data = process.memory.read(text, length)
         except UserFault:
             return -EFAULT
-        if process.output >= 0:
-            with contextlib.suppress(OSError):
-                os.write(process.output, data)
-        return length
+        if process.output < 0: return length
+        printed = 0
+        while printed < length:
+            # Never wait with the big lock held: a full pipe is waited for with the thread blocked.
+            if not _writable(process.output):
+                if printed: break
+                self.events.when_ready(process.output, "w", lambda: caller.wake(RETRY))
+                self.block(caller)
+                return BLOCKED
+            try:
+                printed += os.write(process.output, data[printed : printed + select.PIPE_BUF])
+            except OSError:
+                return length  # nobody reads any more: what is printed for debugging is then lost
+        return printed
 
     def define_call(self, number: int, call: Callable[..., int]) -> None:
         """Serves system call ``number``, 0x2000 to 0x2fff, by ``call(thread, a0, ..., a5) -> int``; what it raises
@@ -359,6 +378,7 @@ class Machine:
             while process.status is None:
                 self._raise_failure()
                 if self._closed: raise MachineFailed("the machine was closed")
+                if self.kernel.process[process.id].state == NEW: raise ValueError(f"{process.name} was never started")
                 if self._stuck():
                     self.end_process(process, 134, "deadlock: every thread waits for another")
                     continue

@@ -70,6 +70,8 @@ class System:
             while result == -ENOMEM and step(page_allocator.quota_split, c) == OK:
                 result = step(page_table.map_page, s, *indices(first), permission)
             return result
+        C = k.container[k.process[s].container]
+        if end - first > C.pages + BLOCK_PAGES * C.blocks: return -ENOMEM  # before work that grows with the length
         pieces = list(_pieces(first, end))
         if any(not self._vacant(s, *piece) for piece in pieces): return -EEXIST
         whole = self._fund(s, pieces)

@@ -1,0 +1,69 @@
+# aerostat.  `make run` and `make test` do their own set-up; `make help` lists the rest.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+SOURCES := abi kernel hv drivers userland bench aerostat tests
+COMPILED := abi kernel hv userland bench aerostat
+STATIC_PACKAGES := gcc=gcc make=make musl-gcc=musl-tools busybox=busybox-static
+LAB_PACKAGES := qemu-system-x86_64=qemu-system-x86 setpriv=util-linux
+BUSYBOX = $(firstword $(wildcard /bin/busybox /usr/bin/busybox) busybox)
+
+.PHONY: all help packages lab-packages setup native userland compiled run test quick lint verify soak mutate lab bench clean
+.DEFAULT_GOAL := all
+
+all: compiled  ## build everything; leaves the command at .venv/bin/aerostat
+
+help:  ## this list
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
+
+packages:
+	@./debian-packages.sh $(STATIC_PACKAGES)
+
+lab-packages:
+	@./debian-packages.sh $(LAB_PACKAGES) || echo "the tests in the lab will be skipped" >&2
+
+$(READY): requirements.txt requirements-dev.txt pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "Python 3.11 or newer is needed: make PYTHON=/path/to/python3.11" >&2; exit 1; }
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV) || { echo "no venv module: apt-get install python3-venv" >&2; exit 1; }
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements-dev.txt
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
+	@touch $@
+
+setup: packages $(READY)
+
+native: setup
+	@$(BIN)/python -m hv.native.build
+
+userland: setup
+	@$(MAKE) --no-print-directory -s -C userland
+
+compiled: native userland
+	@$(BIN)/python -m compileall -q $(COMPILED)
+	@$(BIN)/python -m kernel.journaled
+
+run: all  ## run a native program and an unmodified static Linux one, and say what was checked
+	@$(BIN)/python -m aerostat.tour build/userland/demo/hello $(BUSYBOX)
+
+test: all lab-packages  ## all tests, with those in the lab; under 25 minutes
+	@$(BIN)/python -m pytest -q
+
+quick: all  ## the tests without the lab
+	@$(BIN)/python -m pytest -q -m "not lab"
+
+lint: setup  ## ruff and mypy --strict
+	@$(BIN)/ruff check $(SOURCES)
+	@$(BIN)/mypy
+
+lab: all lab-packages  ## the tests on the other kind of host, by hand
+	@$(BIN)/python -m tests.lab
+
+bench: all  ## the benchmark of exits: ratios against floors measured in the same run
+	@$(BIN)/python -m bench exits
+
+verify soak mutate:
+	@echo "make $@: not yet; it comes with the proofs (ARCHITECTURE.md, What comes next)" >&2; exit 1
+
+clean:  ## remove what was built, but not .venv
+	rm -rf build hv/_native*.so
+	find . -name __pycache__ -not -path './.venv/*' -prune -exec rm -rf {} +
