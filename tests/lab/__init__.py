@@ -10,4 +10,13 @@ test files of this project there with the interpreter and the packages of this e
     init         the first process in it
     lab.py       start QEMU, follow it, end it, and read the results
     inside/      tests that only make sense in the lab
+
+What an emulated processor does not do, so that tests which need it belong in files that are not named for the lab:
+
+- It raises neither #AC for unaligned accesses nor #XM for unmasked SSE exceptions.
+- Its translation buffer is empty after every entry into a guest: stale translations cannot be seen.
+- `int3` and `int n` do nothing, without a sign, if delivering them meets a page of the gate (descriptor table, stack,
+  stub) that the nested page tables do not map yet. Any other exception on that vCPU beforehand maps them.
+
+Tests here see AEROSTAT_LAB=1 in their environment. One that waits for a guest for ever is ended after a minute.
 """

@@ -159,6 +159,8 @@ def _job(files: Sequence[str], arguments: Sequence[str]) -> str:
     """The shell commands that run in the lab. The other processors come last: see inside/keep_vm.py for why."""
     options = ["-v", "--tb=short", "--durations=5", "-pno:cacheprovider"]
     options += ["-ojunit_family=xunit1", "--junitxml=/tmp/results"]
+    # A test that waits for a guest for ever shows where, and costs one minute, not four.
+    options += ["-ofaulthandler_timeout=60", "-ofaulthandler_exit_on_timeout=true"]
     pytest = [sys.executable, "-m", "pytest", *options, *arguments, *files]
     return (
         f"cd {shlex.quote(str(REPOSITORY))}\n"
