@@ -36,8 +36,8 @@ def tour(native: str, busybox: str) -> int:
             compared = machine.audit()
             counts = machine.statistics()
     print(
-        f"--- {counts['programs']} programs, {counts['exits']} exits; {counts['transitions_checked']} kernel transitions "
-        f"checked against their specifications, {counts['invariants_evaluated']} invariants evaluated, "
+        f"--- {counts['programs']} programs, {counts['exits']} exits; {counts['transitions_checked']} kernel "
+        f"transitions checked against their specifications, {counts['invariants_evaluated']} invariants evaluated, "
         f"{compared} facts in the final audit; {counts['pages_used']} page in use at the end"
     )
     return 0 if not any(statuses) else 1

@@ -341,7 +341,7 @@ def _pieces(first: int, end: int) -> Iterator[Piece]:
 
 def _start_valid(entry: int, stack: int) -> bool:
     """A program can run at ``entry`` with this stack pointer."""
-    return USER_MIN <= entry < USER_END and 0 <= stack <= USER_END
+    return USER_MIN <= entry < USER_END and USER_MIN <= stack <= USER_END
 
 
 __all__ = ["Piece", "Step", "System", "effective", "indices", "protection_valid", "range_valid"]
