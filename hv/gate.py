@@ -22,7 +22,7 @@ import mmap
 import struct
 from typing import Any, Final
 
-from abi.layout import PAGE_SIZE, SYSTEM_BASE, SYSTEM_PHYSICAL, USER_END
+from abi.layout import PAGE_SIZE, SYSTEM_BASE, SYSTEM_PHYSICAL, SYSTEM_SLOT, USER_END
 from hv.kvm import Vm, ffi
 from hv.page_tables import ACCESSED, DIRTY, NO_EXECUTE, PRESENT, USER, WRITABLE
 
@@ -49,6 +49,8 @@ IDT_LIMIT: Final = VECTORS * 16 - 1
 STUBS: Final = SYSTEM_BASE + 3 * PAGE_SIZE
 STUB_STRIDE: Final = 16
 IRET: Final = STUBS + 0x800
+REHEARSAL: Final = STUBS + 0x810
+"""A ud2 for ring 0, see ``Vcpu``."""
 VCPU_PAGES: Final = SYSTEM_BASE + 4 * PAGE_SIZE
 SYSTEM_PAGES: Final = 4 + MAX_VCPUS
 
@@ -66,7 +68,8 @@ _PDPT: Final = SYSTEM_PAGES
 _DIRECTORY: Final = SYSTEM_PAGES + 1
 _TABLES: Final = SYSTEM_PAGES + 2
 _TABLE_COUNT: Final = -(-SYSTEM_PAGES // 512)
-_ALL_PAGES: Final = _TABLES + _TABLE_COUNT
+_ROOT: Final = _TABLES + _TABLE_COUNT
+_ALL_PAGES: Final = _ROOT + 1
 
 ILLEGAL_FILL: Final = b"\xf4"
 """hlt: privileged, so that a jump to any other byte of the gate page is a #GP at once."""
@@ -137,6 +140,7 @@ class Gate:
         for vector in range(VECTORS):
             self._write(3, vector * STUB_STRIDE, stub_code(vector).ljust(STUB_STRIDE, ILLEGAL_FILL))
         self._write(3, IRET - STUBS, b"\x48\xcf")
+        self._write(3, REHEARSAL - STUBS, b"\x0f\x0b")
 
     def _write_tables(self) -> None:
         # Upper levels restrict nothing that the entry below does not; but user access is given nowhere without need.
@@ -145,6 +149,7 @@ class Gate:
         self._entry(_PDPT, 0, (SYSTEM_PHYSICAL + _DIRECTORY * PAGE_SIZE) | upper)
         for table in range(_TABLE_COUNT):
             self._entry(_DIRECTORY, table, (SYSTEM_PHYSICAL + (_TABLES + table) * PAGE_SIZE) | upper)
+        self._entry(_ROOT, SYSTEM_SLOT, self.system_pml4_entry())
         fixed = PRESENT | ACCESSED | DIRTY
         for page, flags in enumerate((fixed | user, fixed | NO_EXECUTE, fixed | NO_EXECUTE, fixed)):
             self._map(page, flags)
@@ -159,6 +164,10 @@ class Gate:
         """What PML4 slot 255 of every address space holds."""
         user = USER if self.lstar_cpl == 3 else 0
         return (SYSTEM_PHYSICAL + _PDPT * PAGE_SIZE) | PRESENT | WRITABLE | ACCESSED | user
+
+    def root(self) -> int:
+        """CR3 of an address space that has nothing but the system pages."""
+        return SYSTEM_PHYSICAL + _ROOT * PAGE_SIZE
 
     def add_vcpu(self, index: int) -> Any:
         """Fills and maps the page of vCPU ``index`` (ValueError beyond MAX_VCPUS); returns a cffi view of its bytes,

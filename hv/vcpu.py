@@ -101,6 +101,8 @@ class Vcpu:
         self._segments: Any = ffi.new("struct kvm_sregs *")
         try:
             self._configure(kvm)
+            if gate.lstar_cpl == 0:
+                self._rehearse(gate)
         except BaseException:
             self.close()
             raise
@@ -130,6 +132,20 @@ class Vcpu:
             ioctl(self.fd, "KVM_SET_SREGS", sregs)  # XCR0 can be set once CR4.OSXSAVE is
             ioctl(self.fd, "KVM_SET_XCRS", xcrs)
         self._write_msrs((MSR_STAR, system.STAR), (MSR_LSTAR, system.GATE), (MSR_SYSCALL_MASK, ALL_FLAGS))
+
+    def _rehearse(self, gate: Gate) -> None:
+        """One exception within ring 0, before any program runs, so that the host has mapped all that delivering one
+        touches.  A CPU with nested paging that finds such a page missing is to execute an ``int3`` again; the one that
+        QEMU emulates skips it instead, and the program would never stop at its breakpoint."""
+        sregs = ffi.new("struct kvm_sregs *", self._segments[0])
+        sregs.cr3 = gate.root()
+        sregs.cs.selector, sregs.cs.dpl = system.KERNEL_CODE, 0
+        sregs.ss.selector, sregs.ss.dpl = system.KERNEL_DATA, 0
+        ioctl(self.fd, "KVM_SET_SREGS", sregs)
+        registers = ffi.new("struct kvm_regs *")
+        registers.rip, registers.rsp, registers.rflags = system.REHEARSAL, system.vcpu_page(self.index) + PAGE_SIZE, 2
+        ioctl(self.fd, "KVM_SET_REGS", registers)
+        ioctl(self.fd, "KVM_RUN", 0)
 
     # Running.
 
@@ -265,6 +281,9 @@ class Vcpu:
         ioctl(self.fd, "KVM_SET_XSAVE", bytearray(context.extended))
         ffi.buffer(self._registers_address())[:] = context.registers
         lib.aero_settled_in_program(self._state)
+
+    def _page_bytes(self) -> bytes:
+        return bytes(ffi.buffer(self._page, PAGE_SIZE))
 
     def _registers_address(self) -> Any:
         return ffi.addressof(self._state, "regs")
