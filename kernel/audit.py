@@ -9,7 +9,7 @@ from typing import Any
 from kernel import ledgers
 from kernel.check import CheckFailed
 from kernel.invariants import INVARIANTS
-from kernel.objects import CONTAINER, PROCESS, TABLE, THREAD, Kernel
+from kernel.objects import CONTAINER, PROCESS, READY, TABLE, THREAD, Kernel
 
 _KINDS = {"container": CONTAINER, "process": PROCESS, "thread": THREAD, "table": TABLE}
 
@@ -32,7 +32,7 @@ def items(k: Kernel, domain: str) -> Iterator[tuple[int, int]]:
         if row == "entry": indices |= set(holder.permission)
         elif row == "map_page": indices |= set(holder.map_permission)
         elif row == "threads": indices |= set(range(holder.thread_count))
-        elif row in ("handle_object", "handle_position"): indices |= set(range(holder.handle_carved))
+        elif row == "handle_object": indices |= set(range(holder.handle_carved))
         elif row == "handle_stack": indices |= set(range(1, holder.handle_listed + 1))
         elif row == "stack": indices |= set(range(1, holder.listed + 1))
         elif row == "free_stack": indices |= set(range(1, k.memory.free_count + 1))
@@ -42,20 +42,15 @@ def items(k: Kernel, domain: str) -> Iterator[tuple[int, int]]:
 
 
 def instances(k: Kernel, domain: tuple[str, ...]) -> Iterator[tuple[int, ...]]:
-    """All ids that a clause over ``domain`` is about; pairs of threads only within one core's queue."""
+    """All ids that a clause over ``domain`` is about; of pairs of threads, those whose ranks are neighbours."""
     if len(domain) == 1:
         if "." in domain[0]: yield from items(k, domain[0])
         else: yield from ((id,) for id in objects(k, domain[0]))
         return
     assert domain == ("thread", "thread"), domain
-    for r in range(k.cores):
-        queue: list[int] = []
-        t = k.core[r].head
-        while t != 0 and len(queue) <= len(k.thread):
-            queue.append(t)
-            t = k.thread[t].next
-        # Order in the queue is transitive: neighbours are enough for a whole queue.
-        yield from pairwise(queue)
+    # A successor that does not rank behind the next in rank does not rank behind those after it.
+    ready = sorted((T.core, T.rank, t) for t, T in k.thread.items() if T.state == READY and k.page[t].kind == THREAD)
+    yield from pairwise(t for _, _, t in ready)
 
 
 def audit(k: Kernel) -> tuple[int, list[CheckFailed]]:

@@ -172,7 +172,6 @@ def _led_to(k: Kernel, overlay: Overlay, touched: Touched) -> None:
                 for index, before in old.rows.get(row, {}).items():
                     slot = before if row == "handle_stack" and before else index
                     items["process.handle_object"].add((id, slot))
-                    items["process.handle_position"].add((id, slot))
                     items["process.handle_stack"].add((id, k.process[id].handle_position[slot]))
             items["process.handle_object"].add((live.holder, live.holder_slot))  # type: ignore[attr-defined]
         elif table == "thread":

@@ -7,7 +7,7 @@ as a value.  A ledger is such a value; it is never part of a decision of the ker
 from __future__ import annotations
 
 from abi.layout import BLOCK_PAGES
-from kernel.objects import BLOCK_SPLIT, Kernel, Ledger, Row
+from kernel.objects import BLOCK_SPLIT, FREE, Kernel, Ledger, Row
 from kernel.view import Overlay
 
 
@@ -29,6 +29,10 @@ def update(ledger: Ledger, overlay: Overlay) -> None:
         live = old.live
         if table == "page":
             if "owner" in old.fields: _move(ledger.owned, old.fields["owner"], live.owner)  # type: ignore[attr-defined]
+            if "kind" in old.fields or "block" in old.fields:
+                before = old.block if old.kind != FREE else 0
+                after = live.block if live.kind != FREE else 0  # type: ignore[attr-defined]
+                _move(ledger.in_use, before, after)
         elif table == "table":
             entries = old.rows.get("entry")
             if entries:
@@ -65,6 +69,7 @@ def count(k: Kernel) -> Ledger:
     ledger = Ledger()
     for page in k.page.values():
         _move(ledger.owned, 0, page.owner)
+        if page.kind != FREE: _move(ledger.in_use, 0, page.block)
     for table in k.table.values():
         used = sum(1 for value in table.entry.values() if value != 0)
         if used: ledger.used[table.id] = used

@@ -296,7 +296,7 @@ class Table(dict[int, T], Generic[T]):
 class Ledger:
     """Counts and sums over all objects, kept beside the state for the invariants to speak of (kernel.ledgers)."""
 
-    __slots__ = ("owned", "owned_blocks", "mappings", "used", "mapped", "handles", "processes",
+    __slots__ = ("owned", "owned_blocks", "in_use", "mappings", "used", "mapped", "handles", "processes",
                  "free_pages", "promised_pages", "promised_blocks")  # fmt: skip
 
     def __init__(self) -> None:
@@ -304,6 +304,8 @@ class Ledger:
         """container -> pages (and whole blocks) whose owner it is"""
         self.owned_blocks: Row = Row()
         """container -> whole blocks whose owner it is"""
+        self.in_use: Row = Row()
+        """block -> pages carved from it that are not free"""
         self.mappings: Row = Row()
         """page -> (process, virtual page) pairs mapped to it"""
         self.used: Row = Row()

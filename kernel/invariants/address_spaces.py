@@ -16,9 +16,11 @@ PAGES_UNDER_ENTRY = (0, 1, 1 << 9, 1 << 18, 1 << 27)
 
 @invariant("table")
 def table_place(k: Kernel, x: int) -> bool:
-    """A table is its process's root, or its parent's entry at its slot leads to it, one level down."""
+    """A table is its process's root, or its parent's entry at its slot leads to it, one level down; what is no table
+    is blank."""
     X = k.table[x]
-    if not live(k, x, TABLE): return True
+    if not live(k, x, TABLE):
+        return X.level == 0 and X.process == 0 and X.parent == 0 and X.slot == 0 and X.base == 0
     s = X.process
     if not live(k, s, PROCESS) or X.level < 1 or X.level > 4: return False
     if X.level == 4: return k.process[s].root == x and X.parent == 0

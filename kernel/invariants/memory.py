@@ -21,24 +21,14 @@ def page_owner(k: Kernel, p: int) -> bool:
 
 @invariant("page")
 def page_block(k: Kernel, p: int) -> bool:
-    """A page in use was carved from a split block, or is the first of a whole one with the same owner."""
+    """A page in use was carved from a split block and is not on its stack, or is the first of a whole one with the same
+    owner."""
     P = k.page[p]
     if P.kind == FREE: return True
     B = k.block[P.block]
     if P.kind == MAPPED_BLOCK: return B.kind == BLOCK_WHOLE and p == P.block * BLOCK_PAGES and B.owner == P.owner
     offset = p - P.block * BLOCK_PAGES
-    return B.kind == BLOCK_SPLIT and offset >= 0 and offset < B.carved
-
-
-@invariant("page")
-def page_free(k: Kernel, p: int) -> bool:
-    """A free page that a split block handed out before is on that block's stack, at its rank."""
-    P = k.page[p]
-    if P.kind != FREE: return True
-    B = k.block[P.block]
-    offset = p - P.block * BLOCK_PAGES
-    if B.kind != BLOCK_SPLIT or offset < 0 or offset >= B.carved: return True
-    return P.rank >= 1 and P.rank <= B.listed and B.stack[P.rank] == p
+    return B.kind == BLOCK_SPLIT and offset >= 0 and offset < B.carved and P.rank == 0
 
 
 @invariant("page")
@@ -65,10 +55,20 @@ def block_kind(k: Kernel, b: int) -> bool:
 
 @invariant("block")
 def block_split(k: Kernel, b: int) -> bool:
-    """A split block has carved at most its 512 pages, and not all of them came back."""
+    """A split block has carved at most its 512 pages, and not all of them came back; any other has carved none."""
     B = k.block[b]
-    if B.kind != BLOCK_SPLIT: return True
+    if B.kind != BLOCK_SPLIT: return B.carved == 0 and B.listed == 0
     return B.listed >= 0 and B.listed < B.carved and B.carved <= BLOCK_PAGES
+
+
+@invariant("block")
+def block_used(k: Kernel, b: int) -> bool:
+    """A split block has exactly the pages in use that it carved and that did not come back (so that none is lost, and
+    none is in use when the last one comes back), a whole one its first, a free one none."""
+    assert k.ledger is not None
+    B = k.block[b]
+    if B.kind == BLOCK_WHOLE: return k.ledger.in_use[b] == 1
+    return k.ledger.in_use[b] == B.carved - B.listed
 
 
 @invariant("block.stack")
@@ -144,9 +144,8 @@ def container_quota(k: Kernel, c: int) -> bool:
 
 @invariant("container")
 def container_charges(k: Kernel, c: int) -> bool:
-    """A container is charged for exactly the pages and blocks it owns."""
+    """A container is charged for exactly the pages and blocks it owns; what is no container, for none."""
     assert k.ledger is not None
-    if not live(k, c, CONTAINER): return True
     C = k.container[c]
     if C.used_blocks != k.ledger.owned_blocks[c]: return False
     return C.used_pages + C.used_blocks == k.ledger.owned[c]

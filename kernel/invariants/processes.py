@@ -25,8 +25,9 @@ def process_charge(k: Kernel, s: int) -> bool:
     if live(k, s, PROCESS):
         if S.state < NEW or S.state > ENDED: return False
         return live(k, S.container, CONTAINER) and k.page[s].owner == S.container
-    if S.state != 0 or S.container != 0 or S.hosted != 0 or S.handle_opened != 0 or S.handle_carved != 0: return False
-    return S.holder == 0 and S.waiter == 0 and S.handle_listed == 0 and S.thread_count == 0
+    if S.state != 0 or S.status != 0 or S.container != 0 or S.hosted != 0 or S.thread_count != 0: return False
+    if S.holder != 0 or S.holder_slot != 0 or S.waiter != 0: return False
+    return S.handle_opened == 0 and S.handle_carved == 0 and S.handle_listed == 0
 
 
 @invariant("process")
@@ -87,18 +88,10 @@ def handle_object(k: Kernel, s: int, i: int) -> bool:
     return live(k, o, PROCESS) and k.process[o].holder == s and k.process[o].holder_slot == i
 
 
-@invariant("process.handle_position")
-def handle_slot(k: Kernel, s: int, i: int) -> bool:
-    """A slot that was used and is closed is on the stack at its position."""
-    S = k.process[s]
-    if not live(k, s, PROCESS) or i < 0 or i >= S.handle_carved or S.handle_object[i] != 0: return True
-    n = S.handle_position[i]
-    return n >= 1 and n <= S.handle_listed and S.handle_stack[n] == i
-
-
 @invariant("process.handle_stack")
 def handle_stack(k: Kernel, s: int, i: int) -> bool:
-    """Each entry of the stack of closed slots is a closed slot that was used and knows its position."""
+    """Each entry of the stack of closed slots is a closed slot that was used and knows its position: the entries are
+    distinct, and by the count in ``process_handles`` all such slots."""
     S = k.process[s]
     if i < 1 or i > S.handle_listed: return True
     slot = S.handle_stack[i]

@@ -1,7 +1,10 @@
 """Invariants of threads, cores and run queues.
 
-A queue is FIFO because ranks grow along it: three clauses about one or two threads (``thread_queue``, ``queue_ends``,
-``queue_order``) replace an induction over the list.  Source: Atmosphere, section 4.1 (thread states, schedulers).
+A queue is FIFO because ranks grow along it.  Three clauses about one or two threads say so without an induction over
+the list: neighbours are linked both ways (``thread_queue``), the head ranks first and the tail last (``queue_ends``),
+and nobody ranks between a thread and its successor (``queue_order``).
+
+Source: Atmosphere, section 4.1 (thread states, schedulers).
 """
 
 from __future__ import annotations
@@ -17,8 +20,9 @@ def thread_charge(k: Kernel, t: int) -> bool:
     if live(k, t, THREAD):
         if T.state < RUNNING or T.state > DEAD or not live(k, T.process, PROCESS): return False
         return k.page[t].owner == k.process[T.process].container
-    if T.state != 0 or T.process != 0 or T.joiner != 0 or T.waiting_for != 0: return False
-    return T.next == 0 and T.previous == 0 and T.holder_slot == 0
+    if T.state != 0 or T.process != 0 or T.position != 0 or T.core != 0 or T.holder_slot != 0: return False
+    if T.status != 0 or T.result != 0 or T.joiner != 0 or T.waiting_for != 0: return False
+    return T.next == 0 and T.previous == 0 and T.rank == 0
 
 
 @invariant("thread")
@@ -32,9 +36,10 @@ def thread_core(k: Kernel, t: int) -> bool:
 
 @invariant("thread")
 def thread_position(k: Kernel, t: int) -> bool:
-    """A thread that has not ended is in its process's list at its position."""
+    """A thread that has not ended is in its process's list at its position; one that has, has none."""
     T = k.thread[t]
-    if not live(k, t, THREAD) or T.state == DEAD: return True
+    if not live(k, t, THREAD): return True
+    if T.state == DEAD: return T.position == 0
     S = k.process[T.process]
     return T.position >= 0 and T.position < S.thread_count and S.threads[T.position] == t
 
@@ -49,10 +54,11 @@ def thread_running(k: Kernel, t: int) -> bool:
 
 @invariant("thread")
 def thread_queue(k: Kernel, t: int) -> bool:
-    """A ready thread is linked both ways with its neighbours in its core's queue, ranks growing; another is in none."""
+    """A ready thread has a ticket and is linked both ways with its neighbours in its core's queue; another is in
+    none."""
     T = k.thread[t]
     if not live(k, t, THREAD): return True
-    if T.state != READY: return T.next == 0 and T.previous == 0
+    if T.state != READY: return T.next == 0 and T.previous == 0 and T.rank == 0
     R = k.core[T.core]
     if T.rank < 1 or T.rank >= R.ticket: return False
     a = T.previous
@@ -61,12 +67,12 @@ def thread_queue(k: Kernel, t: int) -> bool:
     else:
         A = k.thread[a]
         if not live(k, a, THREAD) or A.state != READY or A.core != T.core or A.next != t: return False
-        if A.rank >= T.rank or R.head == t: return False
+        if R.head == t: return False
     b = T.next
     if b == 0: return R.tail == t
     B = k.thread[b]
     if not live(k, b, THREAD) or B.state != READY or B.core != T.core or B.previous != t: return False
-    return B.rank > T.rank and R.tail != t
+    return R.tail != t
 
 
 @invariant("thread")
@@ -80,8 +86,8 @@ def queue_ends(k: Kernel, t: int) -> bool:
 
 @invariant("thread", "thread")
 def queue_order(k: Kernel, t: int, u: int) -> bool:
-    """Of two ready threads of a core, the one that ranks first precedes the other: nobody stands between it and its
-    successor."""
+    """Of two ready threads of a core, the one that ranks first has a successor that does not rank behind the other: the
+    queue is in the order of ranks, which are distinct."""
     T = k.thread[t]
     U = k.thread[u]
     if t == u or T.state != READY or U.state != READY or T.core != U.core: return True

@@ -1,0 +1,90 @@
+"""A small sound state with something of everything: mappings, shared ones, blocks, threads in every state, handles open
+and closed, a full block, a partial one, blocks that came back."""
+
+from __future__ import annotations
+
+from kernel.objects import BLOCK_FREE
+from tests.kernel.world import World, indices, page_at
+
+V = page_at(1, 2, 3, 4)
+"""Where process ``s`` of the scene maps a page that process ``d`` shares."""
+OTHER = page_at(1, 2, 3, 5)
+"""Where it maps a page of its own."""
+BLOCK = page_at(1, 2, 4, 0)
+"""Where it maps a block that process d shares."""
+
+
+class Scene:
+    """The state, built by transitions alone, and names for what is in it."""
+
+    def __init__(self) -> None:
+        self.w = w = World(blocks=8, cores=4, level="off")
+        self.k = k = w.k
+        self.root_container = w.root
+        self.s, self.d = w.process(), w.process()
+        self.S = k.process[self.s]
+        self.empty = w.process()
+        """A process that never started and maps nothing."""
+        self._memory(w)
+        self._threads(w)
+        self.ended = w.process()
+        w.end(self.ended, 5)
+        self.queue = [w.thread(self.d, 2) for _ in range(4)]
+        """Ready on core 2 in this order; core 0 runs ``running``, core 3 has nothing."""
+        self._allocator(w)
+
+    def _memory(self, w: World) -> None:
+        k = w.k
+        self.shared = w.map(self.s, V)
+        self.own = w.map(self.s, OTHER, 3)
+        self.block_page = w.map_block(self.s, BLOCK)
+        w.do("share_page", self.s, *indices(V), self.d, *indices(V), 5)
+        w.do("share_block", self.s, *indices(BLOCK)[:3], self.d, *indices(BLOCK)[:3], 1)
+        self.x4 = self.S.root
+        self.x3 = k.table[self.x4].entry[1]
+        self.x2 = k.table[self.x3].entry[2]
+        self.x1 = k.table[self.x2].entry[3]
+
+    def _threads(self, w: World) -> None:
+        self.running = w.run(w.thread(self.s, 0))
+        self.joined, self.joined_slot, generation = w.created_thread(self.running, 1)
+        self.child, self.child_slot, child_generation = w.child(self.running)
+        self.dead, self.dead_slot, _ = w.created_thread(self.running)
+        self.blocked, self.blocked_slot, _ = w.created_thread(self.running)
+        # Two handles that are closed again.
+        for t, slot, g in (w.created_thread(self.running), w.created_thread(self.running)):
+            w.do("thread_exit", w.run(t), 0)
+            w.do("thread_join", w.run(self.running), slot, g)
+        w.do("thread_exit", w.run(self.dead), 7)
+        w.do("thread_block", w.run(self.blocked))
+        self.joiner = w.run(w.thread(self.s, 1))
+        w.do("thread_join", self.joiner, self.joined_slot, generation)
+        self.waiter = w.run(w.thread(self.s, 1))
+        w.do("process_wait", self.waiter, self.child_slot, child_generation)
+        self.sleeper = w.run(w.thread(self.s, 1))
+        """Blocked, waits for nothing, and has no handle."""
+        w.do("thread_block", self.sleeper)
+        w.run(self.running)
+
+    def _allocator(self, w: World) -> None:
+        k = w.k
+        w.do("quota_split", k.root)
+        full, v = w.process(), page_at(9, 0, 0)
+        w.map(full, v)
+        used = [w.map_block(full, page_at(9, 0, 100 + i)) // 512 for i in range(3)]
+        for i in range(3):
+            w.do("unmap_block", full, *indices(page_at(9, 0, 100 + i))[:3])
+        while k.memory.free_pages:
+            v += 1
+            w.map(full, v)
+        self.full_block = k.page[k.process[full].map_page[v]].block
+        for i in range(8):
+            w.map(full, v + 1 + i)
+        self.used_blocks = [b for b in used if k.block[b].kind == BLOCK_FREE]
+        """Free again, on the stack of free blocks."""
+        self.free_pages = [k.process[full].map_page[v + i] for i in (7, 4, 6)]
+        for i in (7, 4, 6):
+            w.do("unmap_page", full, *indices(v + i))
+        self.partial_block = k.page[self.free_pages[0]].block
+        assert all(k.page[p].block == self.partial_block != self.full_block for p in self.free_pages)
+

@@ -1,0 +1,95 @@
+"""The kernel's state as plain data: compared, and differences turned into a journal."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from kernel.objects import Kernel, Object, Row
+
+Place = tuple[str, int, str, int | None]
+"""Table, id, field, and the index if the field is a row."""
+Snapshot = dict[Place, int]
+
+TABLES = ("page", "block", "container", "process", "thread", "table", "core")
+
+
+def objects(k: Kernel) -> Iterator[Object]:
+    """All objects, blank ones included."""
+    yield k.memory
+    for name in TABLES:
+        yield from list(getattr(k, name).values())
+
+
+def find(k: Kernel, table: str, id: int) -> Any:
+    """The object with this id."""
+    return k.memory if table == "memory" else getattr(k, table)[id]
+
+
+def fields(obj: Object) -> tuple[str, ...]:
+    """The names of an object's fields and rows."""
+    return tuple(type(obj).__slots__)
+
+
+def snapshot(k: Kernel) -> Snapshot:
+    """Everything in the state that is not 0 (a blank object differs in nothing from a missing one)."""
+    found: Snapshot = {}
+    for obj in objects(k):
+        table, id = obj.table_name, obj.id
+        for field in fields(obj):
+            value = getattr(obj, field)
+            if isinstance(value, Row):
+                for index, item in value.items():
+                    if item != 0: found[table, id, field, index] = item
+            elif value != 0:
+                found[table, id, field, None] = value
+    blank = type(k.core[0])(0).ticket  # the one field that is not 0 in a blank object, besides Memory.fresh
+    return {place: value for place, value in found.items() if place[2] != "ticket" or value != blank}
+
+
+def store(k: Kernel, place: Place, value: int) -> None:
+    """Writes one place, without a record in the journal."""
+    table, id, field, index = place
+    obj = find(k, table, id)
+    if index is None: setattr(obj, field, value)
+    else: getattr(obj, field)[index] = value
+
+
+def load(k: Kernel, place: Place) -> int:
+    """Reads one place."""
+    table, id, field, index = place
+    value = getattr(find(k, table, id), field)
+    return int(value if index is None else value[index])
+
+
+def logged_store(k: Kernel, place: Place, value: int) -> None:
+    """Writes one place as a journalled transition would."""
+    log(k, place, load(k, place))
+    store(k, place, value)
+
+
+def log(k: Kernel, place: Place, before: int) -> None:
+    """Records that a place is about to be, or was, overwritten."""
+    table, id, field, index = place
+    obj = find(k, table, id)
+    k.journal.append((obj, field, before) if index is None else (obj, field, index, before))
+
+
+def place_of(entry: tuple[Any, ...]) -> Place:
+    """Where the write of a journal entry went."""
+    return (entry[0].table_name, entry[0].id, entry[1], entry[2] if len(entry) == 4 else None)
+
+
+def undo(k: Kernel) -> None:
+    """Takes back all that the journal says was written, last first."""
+    for entry in reversed(k.journal):
+        store(k, place_of(entry), entry[-1])
+
+
+def log_differences(k: Kernel, before: Snapshot) -> None:
+    """Fills the journal with all that differs from an earlier snapshot of the state."""
+    now = snapshot(k)
+    blank = {"ticket": 1}
+    for place in {**before, **now}:
+        was = before.get(place, blank.get(place[2], 0))
+        if load(k, place) != was: log(k, place, was)
