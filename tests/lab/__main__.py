@@ -3,7 +3,7 @@
 import argparse
 import sys
 
-from tests.lab.files import BATCHES
+from tests.lab.files import BATCHES, Batch
 from tests.lab.kernel import KernelUnavailable
 from tests.lab.lab import LabUnavailable, run
 
@@ -13,17 +13,17 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.lab", description=__doc__)
     parser.add_argument("files", nargs="*", help="test files, relative to the repository (default: all batches)")
     parser.add_argument("--timeout", type=float, default=240, help="seconds a QEMU run may take (%(default)s)")
-    parser.add_argument("--smp", type=int, default=2, help="processors in the lab (%(default)s)")
+    parser.add_argument("--smp", type=int, default=1, help="processors in the lab, with FILES (%(default)s)")
     parser.add_argument("--memory", type=int, default=2048, metavar="MB", help="memory of the lab (%(default)s)")
     parser.add_argument("--pytest", action="append", default=[], metavar="ARGUMENT", help="one more for pytest")
     chosen = parser.parse_args()
     status = 0
-    for files in [tuple(chosen.files)] if chosen.files else BATCHES.values():
+    for batch in [Batch(tuple(chosen.files), chosen.smp)] if chosen.files else BATCHES.values():
         try:
             result = run(
-                files,
+                batch.files,
                 timeout=chosen.timeout,
-                smp=chosen.smp,
+                smp=batch.processors,
                 memory_mb=chosen.memory,
                 pytest_arguments=chosen.pytest,
                 follow=lambda line: print(line, flush=True),

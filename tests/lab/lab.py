@@ -72,7 +72,7 @@ def run(
     files: Sequence[str],
     *,
     timeout: float = 240,
-    smp: int = 2,
+    smp: int = 1,
     memory_mb: int = 2048,
     follow: Callable[[str], None] | None = None,
     pytest_arguments: Sequence[str] = (),

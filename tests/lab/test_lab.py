@@ -12,7 +12,7 @@ from tests.lab.lab import LabUnavailable, run
 @pytest.mark.parametrize("batch", BATCHES)
 def test_named_files_pass_in_the_lab(batch: str, capsys: pytest.CaptureFixture[str]) -> None:
     try:
-        result = run(BATCHES[batch])
+        result = run(BATCHES[batch].files, smp=BATCHES[batch].processors)
     except LabUnavailable as reason:
         warnings.warn(f"THE LAB DID NOT RUN: {reason}", stacklevel=1)
         pytest.skip(f"THE LAB DID NOT RUN: {reason}")
