@@ -6,7 +6,7 @@ Structural types only: the hypervisor's own classes satisfy them, and so does th
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Protocol
+from typing import Any, Protocol
 
 from hv.personality import BLOCKED, RETRY, Fault, UserFault
 
@@ -75,9 +75,23 @@ class Events(Protocol):
     def when_ready(self, fd: int, direction: str, callback: Callable[[], object], /) -> Cancellable: ...
 
 
+class System(Protocol):
+    """The kernel's native calls."""
+
+    def thread_yield(self, t: int, /) -> int: ...
+
+
 class Machine(Protocol):
     @property
+    def system(self) -> System: ...
+    @property
     def events(self) -> Events: ...
+    @property
+    def ticks(self) -> dict[int, Callable[[Any], None]]:
+        """By process id: called when one of its threads was stopped between two instructions."""
+
+    def end_process(self, process: Any, status: int, reason: str, culprit: Any = None, /) -> None:
+        """Ends a process with a report."""
 
 
 class Process(Protocol):
@@ -112,6 +126,7 @@ class Thread(Protocol):
     def machine(self) -> Machine: ...
     def exit(self, status: int = 0, /) -> None: ...
     def block(self) -> None: ...
+    def kick(self) -> None: ...
     def wake(self, result: int, /) -> None: ...
 
 

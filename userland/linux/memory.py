@@ -208,6 +208,63 @@ class AddressSpace:
             self._expect(self.process.unmap(part_start, part_end - part_start))
             self.present.remove(part_start, part_end)
 
+    def grow(self, mapping: Mapping, end: int) -> None:
+        """``mapping`` reaches to ``end``, where nothing is yet."""
+        added = Mapping(
+            mapping.end,
+            end,
+            mapping.permissions,
+            shared=mapping.shared,
+            grows_down=mapping.grows_down,
+            file=mapping.file,
+            offset=mapping.offset + (mapping.end - mapping.start if mapping.file else 0),
+            name=mapping.name,
+        )
+        if mapping.file is not None:
+            mapping.file.references += 1
+        self.mappings.insert(added)
+
+    def move(self, old: int, old_length: int, new: int, new_length: int) -> None:
+        """Moves a mapping with what it holds to a free range, which may be longer.  ENOMEM: it stays where it was.
+
+        Piece by piece, each given back before its memory is taken again: moving needs no memory but page tables.
+        """
+        self._cut_blocks(old, old + old_length)
+        moved: list[tuple[int, int, int]] = []
+        try:
+            for start, end in self.present.within(old, old + old_length):
+                while start < end:
+                    stop = min((start & -BLOCK_SIZE) + BLOCK_SIZE, end)
+                    self._move_piece(start, stop, new - old)
+                    moved.append((start, stop, new - old))
+                    start = stop
+        except LinuxError:
+            for start, stop, distance in reversed(moved):
+                self._move_piece(start + distance, stop + distance, -distance)
+            raise
+        pieces = self.mappings.remove(old, old + old_length)
+        for piece in pieces:
+            piece.start += new - old
+            piece.end += new - old
+            if piece is pieces[-1]:
+                piece.end = new + new_length
+            self.mappings.insert(piece)
+
+    def _move_piece(self, start: int, end: int, distance: int) -> None:
+        permissions = self.process.permissions(start) or 0
+        content = self.content(start, end - start)
+        self._expect(self.process.unmap(start, end - start))
+        self.present.remove(start, end)
+        result = self.process.map(start + distance, end - start, 0)
+        target = start + distance if result == 0 else start
+        if result != 0:
+            self._expect(self.process.map(start, end - start, 0))
+        self.present.add(target, target + end - start)
+        self.set_content(target, content)
+        self._expect(self.process.protect(target, end - start, permissions))
+        if result != 0:
+            raise LinuxError(ENOMEM)
+
     def write_back(self, start: int, end: int) -> None:
         """Brings what the program changed in shared file mappings of [start, end) into their files."""
         for mapping in self.mappings.overlapping(start, end):

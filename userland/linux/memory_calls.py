@@ -5,7 +5,19 @@ from __future__ import annotations
 from typing import Final
 
 from abi.layout import BLOCK_SIZE, PAGE_SIZE, READ, USER_END, USER_MIN, WRITE
-from userland.linux.errors import EACCES, EBADF, EEXIST, EINVAL, ENODEV, ENOMEM, EOVERFLOW, EPERM, LinuxError
+from userland.linux.errors import (
+    EACCES,
+    EAGAIN,
+    EBADF,
+    EEXIST,
+    EFAULT,
+    EINVAL,
+    ENODEV,
+    ENOMEM,
+    EOVERFLOW,
+    EPERM,
+    LinuxError,
+)
 from userland.linux.file_mapping import SHARED_LIMIT, MappedFile
 from userland.linux.mappings import Mapping
 from userland.linux.memory import EAGER, page_up, permissions_of
@@ -145,3 +157,133 @@ def sys_mprotect(task: Task, address: int, length: int, protection: int) -> int:
                 return -EACCES
     space.protect(start, end, permissions)
     return 0
+
+
+_MREMAP_MAYMOVE: Final = 1
+_MREMAP_FIXED: Final = 2
+
+
+def sys_mremap(task: Task, old: int, old_length: int, new_length: int, flags: int, new: int) -> int:
+    space = task.process.space
+    if old % PAGE_SIZE or flags & ~(_MREMAP_MAYMOVE | _MREMAP_FIXED) or new_length == 0:
+        return -EINVAL
+    if flags & _MREMAP_FIXED and (not flags & _MREMAP_MAYMOVE or new % PAGE_SIZE):
+        return -EINVAL
+    if max(old_length, new_length) > USER_END:
+        return -EINVAL
+    old_length, new_length = page_up(old_length), page_up(new_length)
+    mapping = space.mappings.find(old) if old < USER_END else None
+    if mapping is None or old_length == 0 or old + old_length > mapping.end:
+        # A length of 0 would duplicate a shared mapping.
+        return -EINVAL if mapping is not None and old_length == 0 else -EFAULT
+    if flags & _MREMAP_FIXED:
+        if new < USER_MIN or new + new_length > USER_END or (new < old + old_length and old < new + new_length):
+            return -EINVAL
+        space.unmap(new, new + new_length)
+    elif new_length <= old_length:
+        if new_length < old_length:
+            space.unmap(old + new_length, old + old_length)
+        return old
+    elif old + old_length == mapping.end and _can_grow(task, mapping, old + new_length):
+        space.grow(mapping, old + new_length)
+        return old
+    elif not flags & _MREMAP_MAYMOVE:
+        return -ENOMEM
+    else:
+        new = space.place(0, new_length, BLOCK_SIZE if new_length >= BLOCK_SIZE else PAGE_SIZE)
+    if new_length < old_length:
+        space.unmap(old + new_length, old + old_length)
+        old_length = new_length
+    space.move(old, old_length, new, new_length)
+    return new
+
+
+def _can_grow(task: Task, mapping: Mapping, end: int) -> bool:
+    space = task.process.space
+    return end <= USER_END and space.mappings.is_free(mapping.end, end)
+
+
+_MADV_DONTNEED: Final = 4
+_MADV_REMOVE: Final = 9
+_MADV_POPULATE: Final = (22, 23)
+_MADV_DONTNEED_LOCKED: Final = 24
+_MADV_HINTS: Final = frozenset({0, 1, 2, 3, 8, 10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20, 21, 25})
+"""NORMAL RANDOM SEQUENTIAL WILLNEED FREE DONTFORK DOFORK MERGEABLE … COLD PAGEOUT COLLAPSE: no effect."""
+
+
+def sys_madvise(task: Task, address: int, length: int, advice: int) -> int:
+    advice &= 0xFFFF_FFFF
+    if advice not in _MADV_HINTS and advice not in (_MADV_DONTNEED, _MADV_DONTNEED_LOCKED, *_MADV_POPULATE):
+        return -EINVAL
+    if length > USER_END:
+        return -EINVAL
+    start, end = _page_range(address, length)
+    space = task.process.space
+    if start == end:
+        return 0
+    covered = space.mappings.covers(start, end)
+    if advice in (_MADV_DONTNEED, _MADV_DONTNEED_LOCKED):
+        space.discard(start, end)
+    elif advice in _MADV_POPULATE and covered:
+        need = WRITE if advice == _MADV_POPULATE[1] else READ
+        space.populate(start, end - start, need)
+        if space.present.gaps(start, end):
+            return -EFAULT
+    return 0 if covered else -ENOMEM
+
+
+def sys_msync(task: Task, address: int, length: int, flags: int) -> int:
+    flags &= 0xFFFF_FFFF
+    if flags & ~7 or flags & 5 == 5:
+        return -EINVAL
+    if length > USER_END:
+        return -ENOMEM
+    start, end = _page_range(address, length)
+    space = task.process.space
+    space.write_back(start, end)
+    return 0 if space.mappings.covers(start, end) else -ENOMEM
+
+
+def sys_mincore(task: Task, address: int, length: int, vector: int) -> int:
+    if length > USER_END:
+        return -ENOMEM
+    start, end = _page_range(address, length)
+    space = task.process.space
+    if not space.mappings.covers(start, end):
+        return -ENOMEM
+    if end - start > 1 << 34:
+        return -EAGAIN
+    pages = bytearray((end - start) // PAGE_SIZE)
+    for first, last in space.present.within(start, end):
+        pages[(first - start) // PAGE_SIZE : (last - start) // PAGE_SIZE] = b"\1" * ((last - first) // PAGE_SIZE)
+    task.memory.write(vector, bytes(pages))
+    return 0
+
+
+def sys_mlock(task: Task, address: int, length: int) -> int:
+    # Nothing is ever swapped: memory that a program has stays.
+    if length > USER_END:
+        return -ENOMEM
+    start, end = _page_range(address & -PAGE_SIZE, length + address % PAGE_SIZE)
+    return 0 if task.process.space.mappings.covers(start, end) else -ENOMEM
+
+
+def sys_mlock2(task: Task, address: int, length: int, flags: int) -> int:
+    return -EINVAL if flags & 0xFFFF_FFFF & ~1 else sys_mlock(task, address, length)
+
+
+def sys_munlock(task: Task, address: int, length: int) -> int:
+    return sys_mlock(task, address, length)
+
+
+def sys_mlockall(task: Task, flags: int) -> int:
+    return 0 if 0 < flags & 0xFFFF_FFFF <= 7 else -EINVAL
+
+
+def sys_munlockall(task: Task) -> int:
+    return 0
+
+
+def sys_membarrier(task: Task, command: int, flags: int, cpu: int) -> int:
+    # Offers no command: programs use what they have for old kernels.
+    return 0 if command & 0xFFFF_FFFF == 0 and not flags & 0xFFFF_FFFF else -EINVAL

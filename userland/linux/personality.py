@@ -144,7 +144,7 @@ class LinuxPersonality:
                     return self._unknown(number)
             self.counts[number] += 1
             if task.wait is not None and task.wait.interrupted:
-                return self._attend(task, number, task.wait.progress or -EINTR)
+                return self._interrupted(task, number)
             handler, arity = entry
             regs = thread.regs
             if arity == 0:
@@ -187,6 +187,25 @@ class LinuxPersonality:
         name = call_name(number)
         self.unknown[name] = self.unknown.get(name, 0) + 1
         return -ENOSYS
+
+    def _interrupted(self, task: Task, number: int) -> int:
+        """A blocked call whose wait a signal ended."""
+        assert task.wait is not None
+        task.awaited = 0
+        if task.leftover:
+            from userland.linux.clock_calls import write_leftover
+
+            try:
+                write_leftover(task)
+            except UserFault:
+                return self._attend(task, number, -EFAULT)
+        return self._attend(task, number, task.wait.progress or -EINTR)
+
+    def stop(self, task: Task) -> None:
+        """Brings a running thread out of the guest, to take a signal."""
+        machine = task.thread.machine
+        machine.ticks[task.process.process.id] = self.preempted
+        task.thread.kick()
 
     def _attend(self, task: Task, number: int, result: int) -> int:
         """A wait has begun or ended, or a signal is pending."""

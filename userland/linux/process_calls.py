@@ -8,7 +8,7 @@ from typing import Final
 
 from abi.layout import STACK_SIZE, USER_END
 from userland.linux.descriptors import DESCRIPTORS_MAX
-from userland.linux.errors import EINVAL, ENOSYS, EPERM, ESRCH, LinuxError
+from userland.linux.errors import ECHILD, EINVAL, ENOSYS, EPERM, ESRCH, LinuxError
 from userland.linux.hypervisor import BLOCKED
 from userland.linux.registers import signed32
 from userland.linux.task import Task
@@ -18,6 +18,7 @@ _ARCH_SET_FS: Final = 0x1002
 _ARCH_GET_FS: Final = 0x1003
 _ARCH_GET_GS: Final = 0x1004
 
+_QUERY: Final = 0xFFFF_FFFF
 _INFINITY: Final = (1 << 64) - 1
 _RLIMIT_COUNT: Final = 16
 _RLIMIT_STACK: Final = 3
@@ -115,13 +116,14 @@ def sys_getegid(task: Task) -> int:
     return task.process.personality.gid
 
 
-def _own_process(task: Task, pid: int) -> None:
+def own_process(task: Task, pid: int) -> None:
+    """ESRCH for any process but the caller's own: there are no others to see."""
     if signed32(pid) not in (0, task.process.pid):
         raise LinuxError(ESRCH)
 
 
 def sys_prlimit64(task: Task, pid: int, resource: int, new: int, old: int) -> int:
-    _own_process(task, pid)
+    own_process(task, pid)
     resource &= 0xFFFF_FFFF
     if resource >= _RLIMIT_COUNT:
         return -EINVAL
@@ -144,3 +146,15 @@ def sys_getrandom(task: Task, buffer: int, length: int, flags: int) -> int:
     data = os.urandom(min(length, _RANDOM_AT_ONCE))
     task.memory.write(buffer, data)
     return len(data)
+
+
+def sys_personality(task: Task, wanted: int) -> int:
+    return 0 if wanted & 0xFFFF_FFFF in (0, _QUERY) else -EINVAL
+
+
+def sys_wait4(task: Task, pid: int, status: int, options: int, usage: int) -> int:
+    return -ECHILD
+
+
+def sys_waitid(task: Task, kind: int, which: int, info: int, options: int, usage: int) -> int:
+    return -ECHILD

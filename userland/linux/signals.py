@@ -124,7 +124,9 @@ def send_to_task(task: Task, signal: Signal) -> None:
     if not blocked and _ignored(task.process, signal.number):
         return
     _queue(task.pending, signal)
-    if not blocked:
+    if task.awaited & bit(signal.number):
+        task.retry()
+    elif not blocked:
         task.interrupt()
 
 
@@ -134,7 +136,10 @@ def send_to_process(process: LinuxProcess, signal: Signal) -> None:
     if free and _ignored(process, signal.number):
         return
     _queue(process.pending, signal)
-    if free:
+    waiting = next((task for task in process.tasks.values() if task.awaited & bit(signal.number)), None)
+    if waiting is not None:
+        waiting.retry()
+    elif free:
         # A thread that waits anyway takes it soonest.
         next((task for task in free if task.wait is not None), free[0]).interrupt()
 

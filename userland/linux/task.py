@@ -122,8 +122,8 @@ class Task:
     """One thread."""
 
     __slots__ = (
-        "altstack", "attention", "blocked", "clear_child_tid", "ended", "files", "floating", "memory", "name",
-        "pending", "process", "restore_mask", "robust_list", "thread", "tid", "wait",
+        "altstack", "attention", "awaited", "blocked", "clear_child_tid", "ended", "files", "floating", "leftover",
+        "memory", "name", "pending", "process", "restore_mask", "robust_list", "thread", "tid", "wait",
     )  # fmt: skip
 
     def __init__(self, process: LinuxProcess, thread: Thread, tid: int) -> None:
@@ -145,6 +145,10 @@ class Task:
         """Lowest address, flags, size of sigaltstack."""
         self.floating: list[tuple[int, bytes]] = []
         """Extended registers saved under the signal frames at these addresses."""
+        self.awaited = 0
+        """Signals that sigtimedwait waits for, although they are blocked."""
+        self.leftover = 0
+        """Where a sleep that a signal ends writes the rest of its time; 0: nowhere."""
         self.clear_child_tid = 0
         self.robust_list = 0
         self.ended = False
@@ -190,9 +194,11 @@ class Task:
         send_to_task(self, Signal(number))
 
     def interrupt(self) -> None:
-        """A signal has come: a blocked call ends."""
+        """A signal has come: a blocked call ends; a running program is stopped to take it."""
         self.attention = True
-        if self.wait is not None and not self.wait.interrupted:
+        if self.wait is None:
+            self.process.personality.stop(self)
+        elif not self.wait.interrupted:
             self.wait.interrupted = True
             self.retry()
 
