@@ -16,7 +16,8 @@ What an emulated processor does not do, so that tests which need it belong in fi
 - It raises neither #AC for unaligned accesses nor #XM for unmasked SSE exceptions.
 - Its translation buffer is empty after every entry into a guest: stale translations cannot be seen.
 - `int3` and `int n` do nothing, without a sign, if delivering them meets a page of the gate (descriptor table, stack,
-  stub) that the nested page tables do not map yet. Any other exception on that vCPU beforehand maps them.
+  stub) that the nested page tables do not map yet. Any other exception on that vCPU beforehand maps them, for which
+  hv.vcpu rehearses one.
 
 Tests here see AEROSTAT_LAB=1 in their environment. One that waits for a guest for ever is ended after a minute.
 """

@@ -16,7 +16,13 @@ class Batch:
 
 
 BATCHES = {
-    "hypervisor": Batch(("tests/lab/inside/test_host_kind.py",)),
+    "hypervisor": Batch(
+        (
+            "tests/lab/inside/test_host_kind.py",
+            "tests/hv/test_gate.py",
+            "tests/hv/test_vcpu.py",
+        )
+    ),
     "parallel": Batch(("tests/lab/inside/test_host_kind.py",), processors=2),
 }
 """Each run has four minutes. Python is about 13 times slower there than outside: split a batch before it needs more
