@@ -55,6 +55,8 @@ class Extents:
 
     def within(self, start: int, end: int) -> list[tuple[int, int]]:
         """The parts of [start, end) that are in the set, ascending."""
+        if start >= end:
+            return []
         first = bisect_right(self._ends, start)
         last = bisect_left(self._starts, end)
         return [

@@ -34,6 +34,10 @@ class MappedFile:
         """Bytes in the file now."""
         return os.fstat(self.fd).st_size
 
+    def covers(self, offset: int, length: int) -> bool:
+        """Whether every page of [offset, offset+length) has a byte of the file now."""
+        return offset + length < self.size() + PAGE_SIZE
+
     def release(self) -> None:
         """One mapping fewer."""
         self.references -= 1

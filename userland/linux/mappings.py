@@ -18,10 +18,14 @@ class Mapping:
     """Addresses [start, end), both page multiples, that mean one thing.
 
     ``file`` is None for anonymous memory; ``offset`` is the file's offset at ``start``.  ``grows_down`` mappings
-    (stacks) are touched from the top.  ``expected`` and ``window`` are the state of the read-ahead at faults.
+    (stacks) are touched from the top.  The last ``slack`` bytes were not asked for: they make the mapping end with a
+    2 MiB block, and go when what is before them goes.  ``expected`` and ``window`` are the state of the read-ahead at
+    faults.
     """
 
-    __slots__ = ("end", "expected", "file", "grows_down", "name", "offset", "permissions", "shared", "start", "window")
+    __slots__ = (
+        "end", "expected", "file", "grows_down", "name", "offset", "permissions", "shared", "slack", "start", "window",
+    )  # fmt: skip
 
     def __init__(
         self,
@@ -34,6 +38,7 @@ class Mapping:
         file: MappedFile | None = None,
         offset: int = 0,
         name: str = "",
+        slack: int = 0,
     ) -> None:
         self.start = start
         self.end = end
@@ -43,6 +48,7 @@ class Mapping:
         self.file = file
         self.offset = offset
         self.name = name
+        self.slack = slack
         self.expected = 0
         self.window = 0
 
@@ -61,6 +67,8 @@ class Mapping:
         if self.file is not None:
             self.file.references += 1
         rest.expected, rest.window = self.expected, self.window
+        rest.slack = min(self.slack, rest.end - address)
+        self.slack -= rest.slack
         self.end = address
         return rest
 
@@ -73,6 +81,7 @@ class Mapping:
             and before.shared == self.shared
             and before.grows_down == self.grows_down
             and before.name == self.name
+            and before.slack == 0
             and (self.file is None or before.offset + (before.end - before.start) == self.offset)
         )
 
@@ -114,6 +123,11 @@ class MappingList:
         """Whether no mapping has an address in [start, end)."""
         first, last = self._span(start, end)
         return first >= last
+
+    def with_slack(self, end: int) -> int:
+        """The end of a range that a program names, moved behind the slack if the range reaches it."""
+        mapping = self.find(end)
+        return mapping.end if mapping is not None and mapping.slack and mapping.end - mapping.slack <= end else end
 
     def covers(self, start: int, end: int) -> bool:
         """Whether every address of [start, end) is in some mapping."""
@@ -167,6 +181,7 @@ class MappingList:
         if not mapping.continues(before):
             return False
         before.end = mapping.end
+        before.slack = mapping.slack
         before.expected, before.window = mapping.expected, mapping.window
         if mapping.file is not None:
             mapping.file.references -= 1

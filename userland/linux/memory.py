@@ -18,11 +18,13 @@ from userland.linux.file_mapping import MappedFile
 from userland.linux.hypervisor import Image, Process
 from userland.linux.mappings import Mapping, MappingList
 
-EAGER: Final = 256 << 10
+EAGER: Final = 16 << 10
 """Anonymous mappings up to this many bytes get their memory in the call itself."""
-WINDOW_FIRST: Final = 64 << 10
+ROUNDED: Final = 512 << 10
+"""Anonymous mappings from this size on get whole 2 MiB blocks, if the machine is large enough to waste the rest."""
+WINDOW_FIRST: Final = 8 << 10
 """Bytes given at the first fault in a mapping that holds no whole 2 MiB block there."""
-WINDOW_PAGES_MAX: Final = 1 << 20
+WINDOW_PAGES_MAX: Final = 256 << 10
 """Most bytes of 4 KiB pages given at one fault."""
 WINDOW_BLOCKS_MAX: Final = 32 << 20
 """Most bytes of 2 MiB blocks given at one fault: a program that walks through memory gets 1, 2, 4 … 16 blocks."""
@@ -50,6 +52,11 @@ def page_up(address: int) -> int:
     return (address + PAGE_SIZE - 1) & -PAGE_SIZE
 
 
+def block_up(address: int) -> int:
+    """The 2 MiB boundary at or above."""
+    return (address + BLOCK_SIZE - 1) & -BLOCK_SIZE
+
+
 class AddressSpace:
     """The mappings of one process, and which of their pages have memory."""
 
@@ -61,6 +68,7 @@ class AddressSpace:
         self.present = Extents()
         self.brk_start = 0
         self.brk = 0
+        self.heap_end = 0
 
     def adopt(self, image: Image) -> None:
         """Takes over what the loader mapped: the image and the top of the stack; the heap starts behind the image."""
@@ -68,7 +76,9 @@ class AddressSpace:
             end = pages.address + pages.length
             self.mappings.insert(Mapping(pages.address, end, pages.permissions, name=image.name))
             self.present.add(pages.address, end)
-        self.brk_start = self.brk = image.end
+        # The heap gets whole blocks; what of the last one lies above the break can be touched, but reads as zero when
+        # the break comes to it.
+        self.brk_start = self.brk = self.heap_end = block_up(image.end)
         self.mappings.insert(
             Mapping(STACK_TOP - STACK_SIZE, STACK_TOP, READ | WRITE, grows_down=True, name="[stack]")
         )
@@ -127,14 +137,15 @@ class AddressSpace:
         sequential = page + PAGE_SIZE == mapping.expected if mapping.grows_down else page == mapping.expected
         block = page & -BLOCK_SIZE
         if (
-            mapping.file is None
-            and not mapping.grows_down
+            not mapping.grows_down
+            and (mapping.file is None or mapping.file.covers(mapping.offset + block - mapping.start, BLOCK_SIZE))
             and mapping.start <= block
             and block + BLOCK_SIZE <= mapping.end
             and not self.present.within(block, block + BLOCK_SIZE)
         ):
             mapping.window = min(max(2 * mapping.window, BLOCK_SIZE), WINDOW_BLOCKS_MAX) if sequential else BLOCK_SIZE
-            return block, min(block + mapping.window, mapping.end & -BLOCK_SIZE)
+            size = mapping.window if mapping.file is None else BLOCK_SIZE
+            return block, min(block + size, mapping.end & -BLOCK_SIZE)
         mapping.window = min(2 * mapping.window, WINDOW_PAGES_MAX) if sequential and mapping.window else WINDOW_FIRST
         if mapping.grows_down:
             return max(page + PAGE_SIZE - mapping.window, mapping.start), page + PAGE_SIZE
@@ -182,17 +193,20 @@ class AddressSpace:
 
     def unmap(self, start: int, end: int) -> None:
         """Removes every mapping in [start, end); addresses without one are passed over.  ENOMEM: nothing changed."""
+        if start >= end:
+            return
+        end = self.mappings.with_slack(end)
         self._cut_blocks(start, end)
         self.write_back(start, end)
         for part_start, part_end in self.present.within(start, end):
-            self._expect(self.process.unmap(part_start, part_end - part_start))
-            self.present.remove(part_start, part_end)
+            self._take(part_start, part_end)
         for mapping in self.mappings.remove(start, end):
             if mapping.file is not None:
                 mapping.file.release()
 
     def protect(self, start: int, end: int, permissions: int) -> None:
         """Changes the permissions of [start, end), mapped throughout.  ENOMEM: nothing changed."""
+        end = self.mappings.with_slack(end)
         self._cut_blocks(start, end)
         for mapping in self.mappings.carve(start, end):
             for part_start, part_end in self.present.within(mapping.start, mapping.end):
@@ -202,14 +216,38 @@ class AddressSpace:
 
     def discard(self, start: int, end: int) -> None:
         """Forgets what the pages of [start, end) hold: anonymous ones read as zero, file ones as the file."""
-        self._cut_blocks(start, end)
+        end = self.mappings.with_slack(end)
         self.write_back(start, end)
-        for part_start, part_end in self.present.within(start, end):
-            self._expect(self.process.unmap(part_start, part_end - part_start))
-            self.present.remove(part_start, part_end)
+        for mapping in self.mappings.overlapping(start, end):
+            for part_start, part_end in self.present.within(max(start, mapping.start), min(end, mapping.end)):
+                if mapping.file is not None:
+                    self._cut_blocks(part_start, part_end)
+                    self._take(part_start, part_end)
+                    continue
+                # Whole blocks are given back; to clear a page costs less than to take and give it.
+                first, last = block_up(part_start), part_end & -BLOCK_SIZE
+                if first < last:
+                    self._take(first, last)
+                    self.clear(part_start, first)
+                    self.clear(last, part_end)
+                else:
+                    self.clear(part_start, part_end)
+
+    def _take(self, start: int, end: int) -> None:
+        self._expect(self.process.unmap(start, end - start))
+        self.present.remove(start, end)
+
+    def clear(self, start: int, end: int) -> None:
+        """Zeroes present pages."""
+        for view in self.process.memory.loader_views(start, end - start) if start < end else ():
+            view[:] = bytes(len(view))
 
     def grow(self, mapping: Mapping, end: int) -> None:
-        """``mapping`` reaches to ``end``, where nothing is yet."""
+        """``mapping`` reaches to ``end``, where nothing is yet but its own slack."""
+        if end <= mapping.end:
+            mapping.slack = mapping.end - end
+            return
+        mapping.slack = 0
         added = Mapping(
             mapping.end,
             end,
@@ -242,6 +280,8 @@ class AddressSpace:
             for start, stop, distance in reversed(moved):
                 self._move_piece(start + distance, stop + distance, -distance)
             raise
+        # What moves has the length that was asked for; slack stays behind and is free again.
+        self.unmap(old + old_length, self.mappings.with_slack(old + old_length))
         pieces = self.mappings.remove(old, old + old_length)
         for piece in pieces:
             piece.start += new - old
@@ -336,4 +376,4 @@ def permissions_of(protection: int) -> int:
     return permissions | READ if permissions else 0
 
 
-__all__ = ["EAGER", "AddressSpace", "Touch", "page_down", "page_up", "permissions_of"]
+__all__ = ["EAGER", "ROUNDED", "AddressSpace", "Touch", "block_up", "page_down", "page_up", "permissions_of"]

@@ -20,7 +20,7 @@ from userland.linux.errors import (
 )
 from userland.linux.file_mapping import SHARED_LIMIT, MappedFile
 from userland.linux.mappings import Mapping
-from userland.linux.memory import EAGER, page_up, permissions_of
+from userland.linux.memory import EAGER, ROUNDED, AddressSpace, block_up, page_up, permissions_of
 from userland.linux.open_file import HostFile
 from userland.linux.registers import signed32
 from userland.linux.task import Task
@@ -55,21 +55,33 @@ def sys_brk(task: Task, wanted: int) -> int:
     space = task.process.space
     if wanted < space.brk_start or wanted > USER_END:
         return space.brk
-    old, new = page_up(space.brk), page_up(wanted)
-    if new > old:
-        if not space.mappings.is_free(old, new) or (space.limit and new - space.brk_start > space.limit):
+    if wanted > space.heap_end:
+        if space.limit and wanted - space.brk_start > space.limit:
             return space.brk
-        mapping = space.mappings.insert(Mapping(old, new, READ | WRITE, name="[heap]"))
-        if new - old <= EAGER and space.give(mapping, old, new) != 0:
-            space.unmap(old, new)
+        # Whole blocks if nothing is in the way.
+        for end in (block_up(wanted), page_up(wanted)):
+            if end <= USER_END and space.mappings.is_free(space.heap_end, end):
+                space.mappings.insert(Mapping(space.heap_end, end, READ | WRITE, name="[heap]"))
+                # It will be touched at once: that saves the fault.  If there is no memory the fault will tell.
+                space.populate(space.heap_end, 1, WRITE)
+                space.heap_end = end
+                break
+        else:
             return space.brk
-    elif new < old:
-        try:
-            space.unmap(new, old)
-        except LinuxError:
-            return space.brk
+    elif page_up(wanted) < page_up(space.brk):
+        _lower_break(space, wanted)
     space.brk = wanted
     return wanted
+
+
+def _lower_break(space: AddressSpace, wanted: int) -> None:
+    """What lies above the new break is gone, and reads as zero if the break rises again."""
+    keep = min(block_up(wanted), space.heap_end)
+    for start, end in space.present.within(page_up(wanted), min(page_up(space.brk), keep)):
+        space.clear(start, end)
+    if keep < space.heap_end:
+        space.unmap(keep, space.heap_end)
+        space.heap_end = keep
 
 
 def sys_mmap(task: Task, address: int, length: int, protection: int, flags: int, fd: int, offset: int) -> int:
@@ -84,6 +96,7 @@ def sys_mmap(task: Task, address: int, length: int, protection: int, flags: int,
     length = page_up(length)
     permissions = permissions_of(protection)
     shared = kind != _MAP_PRIVATE
+    slack = 0
     file: HostFile | None = None
     if not flags & _MAP_ANONYMOUS:
         file = _mappable(task, fd, permissions, shared, length)
@@ -101,8 +114,12 @@ def sys_mmap(task: Task, address: int, length: int, protection: int, flags: int,
                 return -EEXIST
             space.unmap(start, end)
     else:
-        start = space.place(address, length, BLOCK_SIZE if length >= BLOCK_SIZE and file is None else PAGE_SIZE)
-        end = start + length
+        if file is None and permissions and not flags & (_MAP_NORESERVE | _MAP_STACK | _MAP_GROWSDOWN):
+            slack = _slack(space, length)
+        start = space.place(address, length + slack, BLOCK_SIZE if length + slack >= BLOCK_SIZE else PAGE_SIZE)
+        if start % BLOCK_SIZE:
+            slack = 0
+        end = start + length + slack
     mapped = MappedFile(file.fd, writable=shared and file.writable) if file is not None else None
     mapping = Mapping(
         start,
@@ -113,6 +130,7 @@ def sys_mmap(task: Task, address: int, length: int, protection: int, flags: int,
         file=mapped,
         offset=offset if mapped is not None else 0,
         name="" if file is None else file.path.decode(errors="replace"),
+        slack=slack,
     )
     mapping = space.mappings.insert(mapping)
     eager = (length <= EAGER and not flags & (_MAP_NORESERVE | _MAP_STACK)) or flags & _MAP_POPULATE
@@ -120,6 +138,14 @@ def sys_mmap(task: Task, address: int, length: int, protection: int, flags: int,
         space.unmap(start, end)
         return -ENOMEM
     return start
+
+
+def _slack(space: AddressSpace, length: int) -> int:
+    """Bytes to add to an anonymous mapping so that it is made of whole blocks: a page of its own costs nearly as much
+    as a block.  None where they would be missed."""
+    slack = block_up(length) - length
+    affordable = space.limit == 0 or slack <= space.limit // 64
+    return slack if length >= ROUNDED and affordable else 0
 
 
 def _mappable(task: Task, fd: int, permissions: int, shared: bool, length: int) -> HostFile:
@@ -184,7 +210,7 @@ def sys_mremap(task: Task, old: int, old_length: int, new_length: int, flags: in
         if new_length < old_length:
             space.unmap(old + new_length, old + old_length)
         return old
-    elif old + old_length == mapping.end and _can_grow(task, mapping, old + new_length):
+    elif old + old_length == mapping.end - mapping.slack and _can_grow(space, mapping, old + new_length):
         space.grow(mapping, old + new_length)
         return old
     elif not flags & _MREMAP_MAYMOVE:
@@ -198,9 +224,8 @@ def sys_mremap(task: Task, old: int, old_length: int, new_length: int, flags: in
     return new
 
 
-def _can_grow(task: Task, mapping: Mapping, end: int) -> bool:
-    space = task.process.space
-    return end <= USER_END and space.mappings.is_free(mapping.end, end)
+def _can_grow(space: AddressSpace, mapping: Mapping, end: int) -> bool:
+    return end <= mapping.end or (end <= USER_END and space.mappings.is_free(mapping.end, end))
 
 
 _MADV_DONTNEED: Final = 4
