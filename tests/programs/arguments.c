@@ -34,8 +34,9 @@ static const uint64_t bad_lengths[] = {
 
 static const uint64_t bad_protections[] = {8, 0x10, 0xffffffffUL, 1UL << 32, 1UL << 63, ~0UL};
 
-static const uint64_t bad_handles[] = {
-    1000, 0xffff, 0x10000, 0xffffffffUL, 1UL << 32, 1UL << 47, 1UL << 63, ~0UL, ~0UL - 4095,
+/* Added to a good handle: another slot, another generation, bits beyond both. */
+static const uint64_t off_handle[] = {
+    1, 500, 0x7fff, 0x10000, 0x20000, 1UL << 32, 1UL << 47, 1UL << 63, 0xffff000000000000UL, ~0UL,
 };
 
 #define EACH(value, table) \
@@ -115,8 +116,8 @@ static void thread_calls_refuse(aero_handle process)
             expect("thread_create with a stack outside", aero_thread_create((void *)idle, (void *)bad, 0),
                    -AERO_EINVAL);
     }
-    EACH(bad, bad_handles)
-        expect("thread_join of a bad handle", aero_thread_join(bad), -AERO_ESRCH);
+    EACH(bad, off_handle)
+        expect("thread_join of a bad handle", aero_thread_join(process + bad), -AERO_ESRCH);
     expect("thread_join of a process", aero_thread_join(process), -AERO_ESRCH);
 
     must("aero_thread_spawn", aero_thread_spawn(&thread, idle, NULL));
@@ -134,7 +135,8 @@ static void process_calls_refuse(aero_handle process)
     const uint64_t stack = AREA + AERO_PAGE_SIZE;
     uint64_t bad;
 
-    EACH(bad, bad_handles) {
+    EACH(bad, off_handle) {
+        bad += process;
         expect("process_share to a bad handle", aero_process_share(bad, AREA, AERO_PAGE_SIZE, AREA, AERO_READ),
                -AERO_ESRCH);
         expect("process_start of a bad handle", aero_process_start(bad, (void *)idle, (void *)stack, 0), -AERO_ESRCH);

@@ -55,7 +55,9 @@ static void noncanonical_jump(void) { run_at(0x800000000000); }
 static void upper_half_read(void) { load(0xffff800000000000); }
 static void upper_half_write(void) { store(0xffffffff80000000); }
 static void last_byte_read(void) { load(0xfffffffffffffff8); }
-static void end_of_user_read(void) { load(AERO_USER_END - 8 + 8); }
+/* Not the first of the system pages, the gate: where a program has to be able to execute it, it can read it too. */
+static void system_page_read(void) { load(AERO_SYSTEM_BASE + AERO_PAGE_SIZE); }
+static void system_page_write(void) { store(AERO_SYSTEM_BASE); }
 
 static void read_after_munmap(void)
 {
@@ -226,7 +228,7 @@ INSTRUCTION(undefined, "ud2")
 INSTRUCTION(single_step, "pushfq; orq $0x100, (%%rsp); popfq; nop; nop" : : : "cc", "memory")
 INSTRUCTION(bad_lock, ".byte 0xf0, 0x90") /* lock nop */
 INSTRUCTION(too_long, ".byte 0x66,0x66,0x66,0x66,0x66,0x66,0x66,0x66,0x66,0x66,0x66,0x66,0x66,0x66,0x66,0x90")
-INSTRUCTION(noncanonical_stack, "mov $0x800000000000, %%rax; mov %%rax, %%rsp; push %%rax" : : : "rax")
+INSTRUCTION(noncanonical_stack, "mov $0x800000001000, %%rax; mov %%rax, %%rsp; push %%rax" : : : "rax")
 
 static void divide_by_zero(void)
 {
@@ -311,7 +313,8 @@ static const struct fault {
     {"upper-half-read", upper_half_read, 14, 0},
     {"upper-half-write", upper_half_write, 14, 0},
     {"last-byte-read", last_byte_read, 14, 0},
-    {"end-of-user-read", end_of_user_read, 14, 0},
+    {"system-page-read", system_page_read, 14, 0},
+    {"system-page-write", system_page_write, 14, 0},
     {"read-after-munmap", read_after_munmap, 14, 0},
     {"write-after-munmap", write_after_munmap, 14, 0},
     {"execute-after-munmap", execute_after_munmap, 14, 0},
@@ -365,12 +368,12 @@ static const struct fault {
     {"load-kernel-ss", load_kernel_data_segment, 13, 0},
     {"far-return-to-ring-0", far_return_to_ring_0, 13, 0},
     {"iret-to-ring-0", interrupt_return_to_ring_0, 13, 0},
-    {"int-0x80", interrupt_0x80, 13, 0},
-    {"int-14", interrupt_page_fault, 13, 0},
-    {"int-8", interrupt_double_fault, 13, 0},
-    {"int-2", interrupt_nmi, 13, 0},
-    {"int-0x20", interrupt_timer, 13, 0},
-    {"int-0xff", interrupt_last, 13, 0},
+    {"int-0x80", interrupt_0x80, 13, 6},
+    {"int-14", interrupt_page_fault, 13, 6},
+    {"int-8", interrupt_double_fault, 13, 6},
+    {"int-2", interrupt_nmi, 13, 6},
+    {"int-0x20", interrupt_timer, 13, 6},
+    {"int-0xff", interrupt_last, 13, 6},
     {"int3", breakpoint, 3, 0},
     {"ud2", undefined, 6, 0},
     {"lock-nop", bad_lock, 6, 0},
