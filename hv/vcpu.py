@@ -40,6 +40,8 @@ XCR0_WANTED: Final = 0xE7
 ALL_FLAGS: Final = 0x25_7FD5
 """What ``syscall`` clears: every flag that a program can set."""
 
+SELECTORS: Final = ("ds", "es", "fs", "gs")
+
 XSAVE_SIZE: Final = 4096
 MXCSR_RESET: Final = 0x1F80
 X87_CONTROL_RESET: Final = 0x037F
@@ -80,6 +82,7 @@ class Vcpu:
 
     def __init__(self, vm: Vm, gate: Gate, index: int) -> None:
         self.index = index
+        self._lstar_cpl = gate.lstar_cpl
         self.fd = -1
         self._lock = threading.Lock()
         self._state: Any = ffi.new("struct aero_vcpu *")
@@ -162,6 +165,11 @@ class Vcpu:
         """Benchmark: nanoseconds for ``exits`` system calls with nothing done between them.  The program has to stand
         at a system call and to make no other exit; OSError otherwise, or without synchronized registers."""
         return check(lib.aero_raw_exit_loop(self._state, exits), "raw exit loop")
+
+    def replay(self, number: int, times: int, last: int) -> None:
+        """Benchmark: the next ``times`` runs do not enter the guest but find it making system call ``number`` again,
+        and one more ``last``; all else is as ever.  OSError unless the program stands at a system call."""
+        check(lib.aero_replay(self._state, number, times, last), "replay")
 
     @property
     def regs(self) -> Registers:
@@ -256,13 +264,16 @@ class Vcpu:
         ffi.buffer(self._registers_address())[:] = bytes(ffi.sizeof("struct kvm_regs"))
         registers = self._registers
         registers.rip, registers.rsp, registers.rdi, registers.rflags = rip, rsp, rdi, 0x202
+        self._take_selectors(sregs)
         lib.aero_settled_in_program(self._state)
 
     def save(self) -> Context:
         """All state of the program thread, whichever trap it was stopped by."""
         lib.aero_settle(self._state)
-        sregs = ffi.new("struct kvm_sregs *")
-        ioctl(self.fd, "KVM_GET_SREGS", sregs)
+        sregs = self.segments()
+        if self._lstar_cpl == 3:
+            for name in SELECTORS:
+                getattr(sregs, name).selector = getattr(self._state, name)
         extended = bytearray(XSAVE_SIZE)
         ioctl(self.fd, "KVM_GET_XSAVE", extended)
         registers = bytes(ffi.buffer(self._registers_address()))
@@ -280,7 +291,13 @@ class Vcpu:
         ioctl(self.fd, "KVM_SET_SREGS", sregs)
         ioctl(self.fd, "KVM_SET_XSAVE", bytearray(context.extended))
         ffi.buffer(self._registers_address())[:] = context.registers
+        self._take_selectors(saved)
         lib.aero_settled_in_program(self._state)
+
+    def _take_selectors(self, sregs: Any) -> None:
+        """The program's data selectors, for hosts whose KVM does not switch them (``native/aerokvm.c``)."""
+        for name in SELECTORS:
+            setattr(self._state, name, getattr(sregs, name).selector)
 
     def _page_bytes(self) -> bytes:
         return bytes(ffi.buffer(self._page, PAGE_SIZE))

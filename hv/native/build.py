@@ -62,6 +62,7 @@ struct aero_vcpu {
     uint64_t vector, error_code, fault_address;
     uint64_t mmio_address, mmio_data;
     uint32_t mmio_length, mmio_is_write;
+    uint16_t ds, es, fs, gs;
     char crash_reason[...];
     ...;
 };
@@ -79,6 +80,7 @@ int aero_is_running(struct aero_vcpu *v);
 int aero_slice_start(uint64_t nanoseconds);
 void aero_slice_stop(void);
 int64_t aero_raw_exit_loop(struct aero_vcpu *v, uint64_t n);
+int aero_replay(struct aero_vcpu *v, uint64_t number, uint64_t n, uint64_t last);
 int madvise(void *address, size_t length, int advice);
 void *mmap(void *address, size_t length, int protection, int flags, int fd, int64_t offset);
 int mincore(void *address, size_t length, unsigned char *pages);

@@ -1,0 +1,141 @@
+"""What a system call costs: on the vCPU against the raw exit floor, and on the host side alone.
+
+One program makes all the calls (``programs/calls.c``): floor, null call and ``getuid`` are the same guest instructions
+on the same vCPU, in turns of 2,000 exits.
+
+The host side is measured by *replay*: everything runs as ever (big lock, entering and leaving the native part, copying
+and decoding the registers, dispatch, transition, check, effects), only that in place of the KVM_RUN ioctl the native
+part puts back the registers with which the program last arrived at the gate (``Vcpu.replay``).  So nothing is wrapped
+or faked in between, no clock is read inside, and a round's time divided by its calls is the time around KVM_RUN.  What
+replay cannot show is what caches lose while the guest and KVM run; the difference to the floor, given as well, has it.
+
+The split comes from replaying with one part less each time: touched minus off is the check; off minus the same with
+effects not carried out are the effects; what ``thread_yield`` then takes longer than the null call are its two
+transitions (yield, and schedule, since the core is free then); the rest is decoding and dispatch.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Generator, Iterator
+from statistics import median
+from typing import Any, Final
+
+from abi.calls import BY_NAME
+from abi.layout import USER_FIRST
+from aerostat import Machine, Thread
+from bench.built import built
+from bench.measure import Result, ratios, result
+from hv.vcpu import Vcpu
+from userland.linux.numbers import NUMBERS
+
+CALLS: Final = 2000
+"""Calls a round: 60 ms where an exit takes 30 us."""
+
+NULL: Final = BY_NAME["null"].number
+YIELD: Final = BY_NAME["thread_yield"].number
+GETUID: Final = NUMBERS["getuid"]
+NUMBER: Final = {"floor": NULL, "null": NULL, "getuid": GETUID, "thread_yield": YIELD}
+
+GUEST, FLOOR, REPLAY = "guest", "floor", "replay"
+Orders = Generator[tuple[str, int], float, None]
+"""Yields how, and which call, is to be made CALLS times; is sent how many microseconds one took."""
+
+
+def follow(machine: Machine, orders: Orders) -> None:
+    """Runs the program ``calls`` in the machine and has it carry out the orders."""
+    since = 0
+    took: Any = None  # what a generator is first sent
+
+    def order(thread: Thread, *_: int) -> int:
+        nonlocal since, took
+        if since: took = (time.perf_counter_ns() - since) / CALLS / 1000
+        since = 0
+        vcpu = thread.engine
+        assert isinstance(vcpu, Vcpu)
+        try:
+            how, number = orders.send(took)
+        except StopIteration:
+            return 0
+        if how == FLOOR:
+            # The program is let go with the order that it would else be given, and is left at the last of its calls.
+            vcpu.regs.rax = CALLS << 16 | number
+            took = vcpu.raw_exit_loop(CALLS) / CALLS / 1000
+            return 0
+        if how == REPLAY: vcpu.replay(number, CALLS, USER_FIRST)
+        since = time.perf_counter_ns()
+        return CALLS << 16 | number if how == GUEST else 0
+
+    machine.syscall(USER_FIRST)(order)
+    status = machine.spawn(built("bench/calls")).wait()
+    if status != 0: raise RuntimeError(f"the program `calls` ended with status {status}")
+
+
+Samples = dict[str, list[float]]
+
+
+def _record(samples: Samples, turns: int, effects: Callable[[bool], None]) -> Orders:
+    """``turns`` turns of everything, after one that does not count."""
+    for turn in range(turns + 1):
+        for name, number in NUMBER.items():
+            took = yield (FLOOR if name == "floor" else GUEST), number
+            if turn: samples.setdefault(name, []).append(took)
+        for name in ("null", "getuid", "thread_yield"):
+            took = yield REPLAY, NUMBER[name]
+            if turn: samples.setdefault(f"{name} replayed", []).append(took)
+        effects(False)
+        took = yield REPLAY, YIELD
+        effects(True)
+        if turn: samples.setdefault("without effects", []).append(took)
+
+
+def sample(check: str, turns: int) -> Samples:
+    """Microseconds a call by what was called, with the given check level."""
+    samples: Samples = {}
+    with Machine("64M", check=check) as machine:
+        hypervisor = machine.hypervisor
+        apply = hypervisor._apply
+
+        def effects(carried_out: bool) -> None:
+            # Nothing depends on those of a yield: nobody waits for the one thread there is to become ready.
+            hypervisor._apply = apply if carried_out else lambda: None
+
+        follow(machine, _record(samples, turns, effects))
+    return samples
+
+
+LIMITS: Final = {("null", "off"): 1.15, ("null", "touched"): 1.30, ("getuid", "off"): 1.20, ("getuid", "touched"): 1.35}
+HOST_LIMITS: Final = {"off": 4.0, "touched": 8.0}
+
+
+def measure(turns: int) -> Iterator[Result]:
+    """System calls against the raw exit floor, and the host side of them."""
+    found = {check: sample(check, turns) for check in HOST_LIMITS}
+    for check, samples in found.items():
+        yield result(f"raw exit floor (run with --check {check})", samples["floor"], "us")
+        for name in ("null", "getuid", "thread_yield"):
+            yield result(f"{name}, --check {check}", samples[name], "us")
+            yield result(f"{name} / floor, --check {check}", ratios(samples[name], samples["floor"]), "x",
+                         LIMITS.get((name, check)))  # fmt: skip
+    for check, samples in found.items():
+        for name in ("null", "getuid", "thread_yield"):
+            yield result(f"{name}: host side, --check {check}", samples[f"{name} replayed"], "us", HOST_LIMITS[check])
+            beyond = [one - other for one, other in zip(samples[name], samples["floor"], strict=True)]
+            yield result(f"{name}: time over the floor, --check {check}", beyond, "us")
+    yield from _split(found["off"], found["touched"])
+
+
+def _split(off: Samples, touched: Samples) -> Iterator[Result]:
+    def middle(samples: Samples, name: str) -> float:
+        return median(samples[name])
+
+    decode = middle(off, "null replayed")
+    yield result("host side: lock, decode, dispatch (the null call)", decode, "us")
+    yield result("host side: personality (getuid over null)", middle(off, "getuid replayed") - decode, "us")
+    yield result("host side: two transitions (thread_yield)", middle(off, "without effects") - decode, "us")
+    whole = middle(off, "thread_yield replayed")
+    yield result("host side: their effects", whole - middle(off, "without effects"), "us")
+    yield result("host side: their check, --check touched", middle(touched, "thread_yield replayed") - whole, "us")
+
+
+__all__ = ["follow", "measure", "sample"]
