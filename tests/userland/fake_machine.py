@@ -71,6 +71,7 @@ class FakeProcess:
         self.threads: list[FakeThread] = []
         self.status: int | None = None
         self.maps = 0
+        self.reason = ""
 
     def find(self, va: int) -> tuple[int, FakePage | None]:
         base = va & -PAGE_SIZE
@@ -295,6 +296,11 @@ class FakeEvents:
         callback()
 
 
+class FakeSystem:
+    def thread_yield(self, t: int) -> int:
+        return 0
+
+
 class FakeRange:
     address = IMAGE_START
     length = IMAGE_END - IMAGE_START
@@ -317,6 +323,8 @@ class FakeMachine:
         self.limit = limit
         self.events = FakeEvents()
         self.processes: list[FakeProcess] = []
+        self.ticks: dict[int, Callable[[FakeThread], None]] = {}
+        self.system = FakeSystem()
         self.process = self.spawn()
         self.thread = self.process.threads[0]
 
@@ -334,6 +342,10 @@ class FakeMachine:
         assert process.map(STACK_TOP - (256 << 10), 256 << 10, READ | WRITE) == 0
         self.personality.attach(process, FakeImage(), [b"program"], [])
         return process
+
+    def end_process(self, process: FakeProcess, status: int, reason: str, culprit: FakeThread | None = None) -> None:
+        process.reason = reason
+        process.exit(status)
 
     def close(self) -> None:
         for process in self.processes:

@@ -7,8 +7,8 @@ import struct
 import time
 from typing import Final
 
+from hv.personality import BLOCKED
 from userland.linux.errors import EAGAIN, EBADF, EINVAL, EOPNOTSUPP, EPERM, ESPIPE, LinuxError
-from userland.linux.hypervisor import BLOCKED
 from userland.linux.open_file import O_APPEND, O_CLOEXEC, O_DIRECT, O_NONBLOCK, HostFile, OpenFile
 from userland.linux.registers import signed32, signed64
 from userland.linux.task import Task

@@ -5,11 +5,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from abi.layout import EXECUTE, READ, USER_END, WRITE
-from userland.linux.memory import Touch
+from userland.linux.memory import BEYOND_FILE, NO_MEMORY, REPAIRED, UNMAPPED
 from userland.linux.task import Task
 
 if TYPE_CHECKING:
-    from userland.linux.hypervisor import Fault
+    from hv.personality import Fault
 
 _PAGE_FAULT: Final = 14
 _WRITE: Final = 2
@@ -20,6 +20,7 @@ SIGILL: Final = 4
 SIGTRAP: Final = 5
 SIGBUS: Final = 7
 SIGFPE: Final = 8
+SIGKILL: Final = 9
 SIGSEGV: Final = 11
 
 _SI_KERNEL: Final = 0x80
@@ -46,23 +47,27 @@ def handle_fault(task: Task, fault: Fault) -> bool:
     if fault.vector == _PAGE_FAULT:
         address = fault.fault_address
         need = WRITE if fault.error_code & _WRITE else EXECUTE if fault.error_code & _FETCH else READ
-        touch = task.process.space.touch(address, need) if address < USER_END else Touch.UNMAPPED
-        if touch is Touch.REPAIRED:
+        touch = task.process.space.touch(address, need) if address < USER_END else UNMAPPED
+        if touch == REPAIRED:
             return True
-        if touch is Touch.NO_MEMORY:
-            task.process.out_of_memory = True
+        if touch == NO_MEMORY:
+            reason = f"out of memory: no page for {address:#x}, which the program had been promised"
+            task.process.abort(128 + SIGKILL, reason, task)
             return False
-        if touch is Touch.BEYOND_FILE:
+        if touch == BEYOND_FILE:
             signal, code = SIGBUS, _BUS_ADRERR
         else:
-            code = _SEGV_MAPERR if touch is Touch.UNMAPPED else _SEGV_ACCERR
+            code = _SEGV_MAPERR if touch == UNMAPPED else _SEGV_ACCERR
     else:
         signal, code = _SIGNALS.get(fault.vector, (signal, code))
         if fault.vector in _SIGNALS:
             address = task.thread.rip
     from userland.linux.signals import force
 
-    return force(task, signal, code, address, fault)
+    if force(task, signal, code, address, fault):
+        return True
+    task.process.keep_shared()
+    return False
 
 
 __all__ = ["handle_fault"]

@@ -12,6 +12,10 @@ from userland.linux.task import Task
 from userland.linux.user_access import TRANSFER_MAX
 
 
+_SEEK_HOLE: Final = 4
+"""The last of SET, CUR, END, DATA, HOLE."""
+
+
 def _reader(task: Task, fd: int) -> OpenFile:
     file = task.files.get(fd)
     if not file.readable:
@@ -79,7 +83,9 @@ def sys_pwritev(task: Task, fd: int, vector: int, count: int, offset: int) -> in
 
 
 def sys_lseek(task: Task, fd: int, offset: int, whence: int) -> int:
-    return task.files.get(fd).seek(signed64(offset), whence & 0xFFFF_FFFF)
+    file = task.files.get(fd)
+    whence &= 0xFFFF_FFFF
+    return file.seek(signed64(offset), whence) if whence <= _SEEK_HOLE else -EINVAL
 
 
 def sys_close(task: Task, fd: int) -> int:

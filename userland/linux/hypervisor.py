@@ -1,14 +1,13 @@
 """What this personality needs of the machine below it: processes, threads, their memory, and events.
 
-Structural types only: the hypervisor's own classes satisfy them, and so does the double that the tests use.
+Structural types, not imported when the program runs: the hypervisor's own classes satisfy them, and so does the double
+that the tests use.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from typing import Any, Protocol
-
-from hv.personality import BLOCKED, RETRY, Fault, UserFault
 
 
 class Registers(Protocol):
@@ -131,6 +130,5 @@ class Thread(Protocol):
 
 
 __all__ = [
-    "BLOCKED", "RETRY", "Cancellable", "Events", "Fault", "Image", "Machine", "PageRange", "Process", "Registers",
-    "Thread", "UserFault", "UserMemory",
+    "Cancellable", "Events", "Image", "Machine", "PageRange", "Process", "Registers", "System", "Thread", "UserMemory",
 ]  # fmt: skip

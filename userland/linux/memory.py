@@ -8,15 +8,16 @@ its share of a block, and a fault costs more than a page.
 
 from __future__ import annotations
 
-from enum import Enum
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from abi.layout import BLOCK_SIZE, EXECUTE, MMAP_TOP, PAGE_SIZE, READ, STACK_SIZE, STACK_TOP, USER_MIN, WRITE
 from userland.linux.errors import EEXIST, EINVAL, ENOMEM, LinuxError
 from userland.linux.extents import Extents
 from userland.linux.file_mapping import MappedFile
-from userland.linux.hypervisor import Image, Process
 from userland.linux.mappings import Mapping, MappingList
+
+if TYPE_CHECKING:
+    from userland.linux.hypervisor import Image, Process
 
 EAGER: Final = 16 << 10
 """Anonymous mappings up to this many bytes get their memory in the call itself."""
@@ -32,14 +33,15 @@ MAPPINGS_MAX: Final = 65530
 """As vm.max_map_count."""
 
 
-class Touch(Enum):
-    """What became of an access that faulted."""
-
-    REPAIRED = "the page has memory now"
-    UNMAPPED = "no mapping there"
-    FORBIDDEN = "the mapping does not allow it"
-    BEYOND_FILE = "the page lies beyond the end of the mapped file"
-    NO_MEMORY = "no memory left"
+# What became of an access that faulted.
+REPAIRED: Final = 0
+"""The page has memory now."""
+UNMAPPED: Final = 1
+FORBIDDEN: Final = 2
+"""The mapping does not allow the access."""
+BEYOND_FILE: Final = 3
+"""The page lies beyond the end of the mapped file."""
+NO_MEMORY: Final = 4
 
 
 def page_down(address: int) -> int:
@@ -89,22 +91,22 @@ class AddressSpace:
 
     # Touching: memory for pages that were promised.
 
-    def touch(self, address: int, need: int) -> Touch:
+    def touch(self, address: int, need: int) -> int:
         """An instruction wanted ``need`` at a page that lacks it: gives the page memory if it was promised."""
         mapping = self.mappings.find(address)
         if mapping is None:
-            return Touch.UNMAPPED
+            return UNMAPPED
         if need & ~mapping.permissions:
-            return Touch.FORBIDDEN
+            return FORBIDDEN
         page = page_down(address)
         permissions = self.process.permissions(page)
         if permissions is not None:
             # Another thread was faster, or a page is being filled: the instruction is tried again.
-            return Touch.FORBIDDEN if need & ~permissions else Touch.REPAIRED
+            return FORBIDDEN if need & ~permissions else REPAIRED
         self.present.remove(page, page + PAGE_SIZE)
         if mapping.file is not None and page - mapping.start + mapping.offset >= page_up(mapping.file.size()):
-            return Touch.BEYOND_FILE
-        return Touch.REPAIRED if self._give_around(mapping, page) else Touch.NO_MEMORY
+            return BEYOND_FILE
+        return REPAIRED if self._give_around(mapping, page) else NO_MEMORY
 
     def populate(self, va: int, length: int, need: int) -> bool:
         """Gives memory to promised pages of [va, va+length) that allow ``need``; whether any page got some."""
@@ -117,7 +119,7 @@ class AddressSpace:
                 page = start
                 while page < stop:
                     if page not in self.present:
-                        if self.touch(page, need) is not Touch.REPAIRED:
+                        if self.touch(page, need) != REPAIRED:
                             return progress
                         progress = True
                     page += PAGE_SIZE
@@ -376,4 +378,7 @@ def permissions_of(protection: int) -> int:
     return permissions | READ if permissions else 0
 
 
-__all__ = ["EAGER", "ROUNDED", "AddressSpace", "Touch", "block_up", "page_down", "page_up", "permissions_of"]
+__all__ = [
+    "BEYOND_FILE", "EAGER", "FORBIDDEN", "NO_MEMORY", "REPAIRED", "ROUNDED", "UNMAPPED", "AddressSpace", "block_up",
+    "page_down", "page_up", "permissions_of",
+]  # fmt: skip

@@ -9,14 +9,15 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING, Final
 
+from hv.personality import BLOCKED, UserFault
 from userland.linux.calls import TABLE_SIZE, Handler, resolve
 from userland.linux.errors import EFAULT, EINTR, EIO, ENOSYS, LinuxError
-from userland.linux.hypervisor import BLOCKED, UserFault
 from userland.linux.numbers import call_name
 from userland.linux.task import LinuxProcess, Task
 
 if TYPE_CHECKING:
-    from userland.linux.hypervisor import Fault, Image, Process, Thread
+    from hv.personality import Fault
+    from userland.linux.hypervisor import Image, Process, Thread
     from userland.linux.paths import Resolver
     from userland.linux.policy import FilePolicy
 

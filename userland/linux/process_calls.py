@@ -7,9 +7,9 @@ import struct
 from typing import Final
 
 from abi.layout import STACK_SIZE, USER_END
+from hv.personality import BLOCKED
 from userland.linux.descriptors import DESCRIPTORS_MAX
 from userland.linux.errors import ECHILD, EINVAL, ENOSYS, EPERM, ESRCH, LinuxError
-from userland.linux.hypervisor import BLOCKED
 from userland.linux.registers import signed32
 from userland.linux.task import Task
 

@@ -6,9 +6,9 @@ import struct
 import time
 from typing import Final
 
+from hv.personality import BLOCKED
 from userland.linux.clock_calls import timespec
 from userland.linux.errors import EAGAIN, EINTR, EINVAL, ENOMEM, EPERM, ESRCH, LinuxError
-from userland.linux.hypervisor import BLOCKED
 from userland.linux.registers import signed32
 from userland.linux.signals import (
     SI_TKILL,

@@ -12,12 +12,12 @@ import struct
 from typing import TYPE_CHECKING, Final
 
 from abi.layout import USER_END
+from hv.personality import BLOCKED, UserFault
 from userland.linux.errors import EINTR, LinuxError
-from userland.linux.hypervisor import BLOCKED, UserFault
 from userland.linux.task import LinuxProcess, Task
 
 if TYPE_CHECKING:
-    from userland.linux.hypervisor import Fault
+    from hv.personality import Fault
 
 SIGKILL: Final = 9
 SIGSEGV: Final = 11
@@ -45,6 +45,12 @@ SI_TKILL: Final = -6
 _HARMLESS: Final = frozenset({17, 18, 19, 20, 21, 22, 23, 28})
 """CHLD CONT STOP TSTP TTIN TTOU URG WINCH: no effect by default."""
 UNBLOCKABLE: Final = 1 << SIGKILL - 1 | 1 << SIGSTOP - 1
+
+_REPORTED: Final = {
+    3: "SIGQUIT", 4: "SIGILL", 5: "SIGTRAP", 6: "SIGABRT", 7: "SIGBUS", 8: "SIGFPE", 11: "SIGSEGV", 24: "SIGXCPU",
+    25: "SIGXFSZ", 31: "SIGSYS",
+}  # fmt: skip
+"""Where Linux would dump core, a report is made."""
 
 _RED_ZONE: Final = 128
 _UCONTEXT: Final = struct.Struct("<QQQiiQ18QHHHHQQQQQ64xQ")
@@ -203,7 +209,11 @@ def deliver(task: Task, number: int, result: int, *, interrupted: bool) -> int:
 def kill(task: Task, number: int) -> None:
     """The default action: the process ends with 128 + the signal's number."""
     task.process.killed_by = number
-    task.process.terminate(128 + number)
+    name = _REPORTED.get(number)
+    if name is None:
+        task.process.terminate(128 + number)
+    else:
+        task.process.abort(128 + number, f"ended by its own signal {number} ({name})", task)
 
 
 def force(task: Task, number: int, code: int, address: int, fault: Fault) -> bool:

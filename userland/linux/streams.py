@@ -12,8 +12,8 @@ import os
 import stat
 from typing import Final
 
+from hv.personality import BLOCKED
 from userland.linux.errors import EAGAIN, EBADF, ENOTTY, EPIPE, LinuxError
-from userland.linux.hypervisor import BLOCKED
 from userland.linux.open_file import (
     FIONBIO,
     FIONREAD,

@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from abi.layout import USER_END
+from hv.personality import BLOCKED, RETRY
 from userland.linux.descriptors import DescriptorTable
-from userland.linux.hypervisor import BLOCKED, RETRY
 from userland.linux.memory import AddressSpace
 from userland.linux.user_access import UserAccess
 
@@ -74,8 +74,6 @@ class LinuxProcess:
         self.ended = False
         self.killed_by = 0
         """The signal whose default action ended the process; 0: none."""
-        self.out_of_memory = False
-        """A page that was promised could not be given: why the process was killed."""
         self._terminals: list[tuple[int, list[object]]] = []
 
     def remember_terminal(self, fd: int) -> None:
@@ -87,12 +85,21 @@ class LinuxProcess:
             self._terminals.append((os.dup(fd), termios.tcgetattr(fd)))
 
     def terminate(self, status: int) -> None:
-        """Ends the process with ``status`` (its low 8 bits); what it changed in shared file mappings is kept."""
+        """Ends the process with ``status`` (its low 8 bits)."""
+        self.keep_shared()
+        self.process.exit(status & 0xFF)
+
+    def abort(self, status: int, reason: str, culprit: Task) -> None:
+        """Ends the process with a report."""
+        self.keep_shared()
+        culprit.thread.machine.end_process(self.process, status, reason, culprit.thread)
+
+    def keep_shared(self) -> None:
+        """Writes what the process changed in shared file mappings into the files, as far as they take it."""
         try:
             self.space.write_back(0, USER_END)
         except OSError:
             pass
-        self.process.exit(status & 0xFF)
 
     def end(self) -> None:
         """Lets go of everything the host lent: files, timers, mappings.  Idempotent."""

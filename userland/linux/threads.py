@@ -9,9 +9,9 @@ import struct
 from typing import Final
 
 from abi.layout import USER_END
+from hv.personality import UserFault
 from userland.linux.errors import E2BIG, EAGAIN, EINVAL, ENOSYS, EPERM, LinuxError
 from userland.linux.futex import wake
-from userland.linux.hypervisor import UserFault
 from userland.linux.registers import signed64
 from userland.linux.task import Task
 

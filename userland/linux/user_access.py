@@ -11,8 +11,8 @@ import struct
 from typing import TYPE_CHECKING, Final
 
 from abi.layout import PAGE_SIZE, READ, USER_END, WRITE
+from hv.personality import UserFault
 from userland.linux.errors import EFAULT, EINVAL, ENAMETOOLONG, LinuxError
-from userland.linux.hypervisor import UserFault
 
 if TYPE_CHECKING:
     from userland.linux.hypervisor import Process
