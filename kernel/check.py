@@ -150,7 +150,8 @@ def touched_by(k: Kernel, overlay: Overlay) -> Touched:
         if kind: objects[kind].add(p)
     _led_to(k, overlay, touched)
     for name, ids in objects.items():
-        if name not in ("core", "memory"): ids.discard(0)  # there 0 is an id, elsewhere it is nil
+        # Among cores 0 is an id, elsewhere it is nil, which stays blank.
+        if name not in ("core", "memory") and (name, 0) not in overlay: ids.discard(0)
     return touched
 
 
@@ -181,13 +182,17 @@ def _led_to(k: Kernel, overlay: Overlay, touched: Touched) -> None:
         elif table == "page":
             P = k.page[id]
             items["block.stack"].add((P.block, P.rank))
+            items["block.stack"].add((old.block, old.rank))
         elif table == "block":
             position = k.block[id].position
             items["memory.free_stack"].add((0, position))
             items["memory.partial_stack"].add((0, position))
         elif table == "memory":
-            items["memory.free_stack"].add((0, k.memory.free_count))
-            items["memory.partial_stack"].add((0, k.memory.partial_count))
+            for stack, count in (("free_stack", "free_count"), ("partial_stack", "partial_count")):
+                before, after = getattr(old, count), getattr(live, count)
+                for position in range(min(before, after) + 1, max(before, after) + 1):
+                    items[f"memory.{stack}"].add((0, position))
+                    touched.objects["block"].add(getattr(live, stack)[position])
 
 
 Plan = tuple[tuple[str, tuple[Clause, ...]], ...]

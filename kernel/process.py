@@ -72,11 +72,13 @@ def process_start(k: Kernel, t: int, slot: int, generation: int) -> int:
 
 
 def process_exit(k: Kernel, t: int, status: int) -> int:
-    """Running thread t ends its process.  -EINVAL: t does not run, or the status is not within 32 bits."""
+    """Running thread t ends its process.  -EINVAL: t does not run, its process is ending already, or the status is not
+    within 32 bits."""
     T = k.thread[t]
     if T.state != RUNNING: return -EINVAL
     if status < 0 or status >= 1 << 32: return -EINVAL
     S = k.process[T.process]
+    if S.state != ALIVE: return -EINVAL
     S.state = ENDING
     S.status = status
     return OK

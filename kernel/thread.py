@@ -100,8 +100,8 @@ def wake_waiter(k: Kernel, t: int, result: int) -> None:
 
 
 def thread_exit(k: Kernel, t: int, status: int) -> int:
-    """Running thread t ends, and with the last thread its process.  Who joins it gets the status; without a handle to
-    it nothing of it is left.
+    """Running thread t ends, and with the last thread its process, which keeps the status it has if it is ending
+    already.  Who joins it gets the status; without a handle to it nothing of it is left.
     -EINVAL: it does not run, or the status is not within 32 bits."""
     T = k.thread[t]
     if T.state != RUNNING: return -EINVAL
@@ -109,7 +109,7 @@ def thread_exit(k: Kernel, t: int, status: int) -> int:
     s = T.process
     unlink_thread(k, t)
     S = k.process[s]
-    if S.thread_count == 0:
+    if S.thread_count == 0 and S.state != ENDING:
         S.state = ENDING
         S.status = status
     j = T.joiner

@@ -25,7 +25,8 @@ class Clause:
     domain: tuple[str, ...]
     holds: Predicate
     names: frozenset[str]
-    """Tables and fields the predicate may read: the names its code, and that of what it calls, mentions."""
+    """Tables and fields the predicate may read: the names that its code, and that of what it calls, mentions; with a
+    ledger, those it is counted from."""
 
     @property
     def meaning(self) -> str:
@@ -36,6 +37,15 @@ class Clause:
         """False only if a write to this field of this table cannot change the clause's truth."""
         return field in self.names and table in self.names
 
+
+COUNTED_FROM: Final[dict[str, tuple[str, ...]]] = {
+    "owned": ("page", "owner"), "owned_blocks": ("block", "owner"), "in_use": ("page", "kind", "block"),
+    "mappings": ("process", "map_page"), "used": ("table", "entry"), "mapped": ("process", "map_page"),
+    "handles": ("process", "handle_object"), "processes": ("process", "container"),
+    "free_pages": ("block", "kind", "carved", "listed"), "promised_pages": ("container", "pages"),
+    "promised_blocks": ("container", "blocks"),
+}  # fmt: skip
+"""The table and the fields that each ledger (kernel.ledgers) is counted from."""
 
 INVARIANTS: Final[dict[str, Clause]] = {}
 
@@ -56,6 +66,7 @@ def invariant(*domain: str) -> Callable[[Predicate], Predicate]:
         name = predicate.__name__
         assert name not in INVARIANTS, name
         names = _mentioned(predicate, set()) | {part for entry in domain for part in entry.split(".")}
+        if "ledger" in names: names.update(*(COUNTED_FROM[name] for name in names & COUNTED_FROM.keys()))
         INVARIANTS[name] = Clause(name, domain, predicate, frozenset(names))
         return predicate
 

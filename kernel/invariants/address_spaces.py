@@ -23,7 +23,7 @@ def table_place(k: Kernel, x: int) -> bool:
         return X.level == 0 and X.process == 0 and X.parent == 0 and X.slot == 0 and X.base == 0
     s = X.process
     if not live(k, s, PROCESS) or X.level < 1 or X.level > 4: return False
-    if X.level == 4: return k.process[s].root == x and X.parent == 0
+    if X.level == 4: return k.process[s].root == x and X.parent == 0 and X.slot == 0
     q = X.parent
     Q = k.table[q]
     if not live(k, q, TABLE) or Q.level != X.level + 1 or Q.process != s: return False

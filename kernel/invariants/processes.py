@@ -107,6 +107,7 @@ def process_holder(k: Kernel, s: int) -> bool:
     if S.holder != 0:
         if S.hosted != 0 or not live(k, S.holder, PROCESS): return False
         return k.process[S.holder].handle_object[S.holder_slot] == s
+    if S.holder_slot != 0: return False
     return S.hosted == 1 or (S.hosted == 0 and S.state != ENDED)
 
 

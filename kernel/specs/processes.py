@@ -26,7 +26,7 @@ def process_added(old: State, new: State, f: Frame, c: int, s: int) -> bool:
     """Process s is new in container c, with an empty root table; the container pays for both pages."""
     S = new.process[s]
     x = S.root
-    f.may("process", s, *PROCESS_FIELDS)
+    f.may("process", s, "container", "state", "root")
     f.may("container", c, "processes")
     f.may("table", x, "level", "process")
     if not page_becomes(old, new, f, s, FREE, PROCESS) or not page_becomes(old, new, f, x, FREE, TABLE): return False
@@ -49,6 +49,7 @@ def process_spawn(old: State, new: State, f: Frame, result: int, c: int) -> bool
     """A new process that the host will collect."""
     if old.page[c].kind != CONTAINER: return result == -EINVAL
     if old.container[c].pages < 2: return result == -ENOMEM
+    f.may("process", result, "hosted")
     return process_added(old, new, f, c, result) and bool(new.process[result].hosted == 1)
 
 
@@ -60,6 +61,7 @@ def process_create(old: State, new: State, f: Frame, result: int, t: int) -> boo
     if not handle_room(old, p): return result == -ENOSPC
     if old.container[c].pages < 2: return result == -ENOMEM
     s = new.process[p].handle_object[result % 65536]
+    f.may("process", s, "holder", "holder_slot")
     if new.process[s].holder != p or new.process[s].holder_slot != result % 65536: return False
     return result > 0 and process_added(old, new, f, c, s) and handle_opened(old, new, f, p, result, s)
 
@@ -84,8 +86,9 @@ def ending(new: State, f: Frame, s: int, status: int) -> bool:
 
 @specification
 def process_exit(old: State, new: State, f: Frame, result: int, t: int, status: int) -> bool:
-    """The running thread's process is ending."""
+    """The running thread's process is ending; one that was keeps its status."""
     if old.thread[t].state != RUNNING or not 0 <= status < 1 << 32: return result == -EINVAL
+    if old.process[old.thread[t].process].state == ENDING: return result == -EINVAL
     return result == 0 and ending(new, f, old.thread[t].process, status)
 
 

@@ -24,7 +24,7 @@ def thread_added(old: State, new: State, f: Frame, s: int, t: int) -> bool:
     c = old.process[s].container
     n = old.process[s].thread_count
     r = old.container[c].core
-    f.may("thread", t, *THREAD_FIELDS)
+    f.may("thread", t, "process", "position", "core", "holder_slot")
     f.may("container", c, "core")
     f.may("process", s, "thread_count")
     f.may_item("process", s, "threads", n)
@@ -52,8 +52,10 @@ def handle_opened(old: State, new: State, f: Frame, s: int, value: int, o: int) 
     f.may("process", s, *HANDLE_FIELDS)
     f.may_item("process", s, "handle_object", slot)
     f.may_item("process", s, "handle_generation", slot)
-    if old.process[s].handle_object[slot] != 0 or value // 65536 != old.process[s].handle_opened + 1: return False
-    return named(new, s, slot, value // 65536) == o and bool(
+    generation = old.process[s].handle_opened + 1
+    if old.process[s].handle_object[slot] != 0 or value // 65536 != generation: return False
+    if new.process[s].handle_opened != generation: return False
+    return named(new, s, slot, generation) == o and bool(
         new.process[s].handle_count == old.process[s].handle_count + 1
     )
 
@@ -118,12 +120,12 @@ def thread_create(old: State, new: State, f: Frame, result: int, t: int) -> bool
 @specification
 def thread_exit(old: State, new: State, f: Frame, result: int, t: int, status: int) -> bool:
     """The thread has ended: its joiner has the status, or its handle keeps it, or nothing is left; without threads the
-    process is ending."""
+    process is ending, with this status if it was not before."""
     T = old.thread[t]
     if T.state != RUNNING or not 0 <= status < 1 << 32: return result == -EINVAL
     s = T.process
     if result != 0 or not off_core(old, new, f, t) or not thread_unlisted(old, new, f, t): return False
-    if old.process[s].thread_count == 1:
+    if old.process[s].thread_count == 1 and old.process[s].state != ENDING:
         f.may("process", s, "state", "status")
         if new.process[s].state != ENDING or new.process[s].status != status: return False
     if T.joiner != 0:

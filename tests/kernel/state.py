@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from kernel.objects import Kernel, Object, Row
+from kernel.objects import BLOCK_SPLIT, FREE, MAPPED_BLOCK, Kernel, Object, Row
 
 Place = tuple[str, int, str, int | None]
 """Table, id, field, and the index if the field is a row."""
@@ -93,3 +93,22 @@ def log_differences(k: Kernel, before: Snapshot) -> None:
     for place in {**before, **now}:
         was = before.get(place, blank.get(place[2], 0))
         if load(k, place) != was: log(k, place, was)
+
+
+def idle(k: Kernel, place: Place) -> bool:
+    """The place means nothing in this state: it is above the height of a stack or list, or of a page or slot that is
+    not on one.  No clause reads it before it is written again."""
+    table, id, field, i = place
+    obj = find(k, table, id)
+    if i is not None:
+        if field == "stack": return bool(obj.kind != BLOCK_SPLIT or i < 1 or i > obj.listed)
+        if field == "free_stack": return i < 1 or i > k.memory.free_count
+        if field == "partial_stack": return i < 1 or i > k.memory.partial_count
+        if field == "threads": return i < 0 or i >= int(obj.thread_count)
+        if field == "handle_stack": return i < 1 or i > int(obj.handle_listed)
+        if field == "handle_position": return i < 0 or i >= int(obj.handle_carved) or obj.handle_object[i] != 0
+    elif table == "page" and field in ("rank", "block"):
+        B = k.block[obj.block]
+        if obj.kind == MAPPED_BLOCK: return field == "rank"
+        return bool(obj.kind == FREE and not (1 <= obj.rank <= B.listed and B.stack[obj.rank] == id))
+    return False

@@ -1,0 +1,178 @@
+"""Each transition has a specification that admits what the transition does, in every case, and nothing else."""
+
+from __future__ import annotations
+
+import ast
+import copy
+import inspect
+from collections import Counter
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+import kernel
+from abi import errors
+from kernel.check import CheckFailed
+from kernel.journaled import TRANSITIONS as MODULES
+from kernel.objects import Row
+from kernel.specs import SPECIFICATIONS
+from tests.kernel.scenarios import CASES, Case
+from tests.kernel.state import Place, fields, idle, load, log, logged_store, objects, place_of, store
+from tests.kernel.world import JOURNALED, PLAIN, World
+
+CASE = pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
+SUCCESS = pytest.mark.parametrize("case", [c for c in CASES if c.outcome == "OK"], ids=lambda case: case.name)
+
+
+def functions_of(path: Path) -> dict[str, ast.FunctionDef]:
+    """The functions of a module by name."""
+    tree = ast.parse(path.read_text())
+    return {node.name: node for node in tree.body if isinstance(node, ast.FunctionDef)}
+
+
+def errors_named(function: ast.FunctionDef) -> set[str]:
+    """The errors that a specification demands: the E... of ``result == -E...``."""
+    return {
+        node.operand.id for node in ast.walk(function)
+        if isinstance(node, ast.UnaryOp) and isinstance(node.op, ast.USub) and isinstance(node.operand, ast.Name)
+        and node.operand.id in errors.__all__
+    }  # fmt: skip
+
+
+def test_every_transition_has_a_specification_and_the_other_way_round() -> None:
+    """What a transition module defines and no transition calls is a transition; the rest are parts of some."""
+    here = Path(kernel.__file__).parent
+    defined: dict[str, ast.FunctionDef] = {}
+    for module in MODULES:
+        defined |= functions_of(here / f"{module}.py")
+    called = {
+        node.func.id for function in defined.values() for node in ast.walk(function)
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name)
+    }  # fmt: skip
+    assert defined.keys() - called == SPECIFICATIONS.keys() == JOURNALED.keys() == PLAIN.keys()
+
+
+@pytest.mark.parametrize("name", SPECIFICATIONS)
+def test_specification_has_the_arguments_of_its_transition(name: str) -> None:
+    transition, specification = inspect.signature(PLAIN[name]), inspect.signature(SPECIFICATIONS[name])
+    assert list(specification.parameters) == ["old", "new", "f", "result", *list(transition.parameters)[1:]]
+
+
+def test_every_case_of_every_specification_is_reached() -> None:
+    demanded = set()
+    for path in (Path(kernel.__file__).parent / "specs").glob("*.py"):
+        for name, function in functions_of(path).items():
+            if name in SPECIFICATIONS: demanded |= {(name, error) for error in {"OK", *errors_named(function)}}
+    assert {(case.transition, case.outcome) for case in CASES} == demanded
+
+
+@CASE
+def test_transition_ends_as_its_specification_says(case: Case) -> None:
+    w, arguments = case.build("full")
+    result = w.call(case.transition, *arguments)
+    assert case.ends_so(result), result
+    if result < 0: assert w.k.journal == [], "an error after the first write"
+    w.checker.audit()
+
+
+class Attempt:
+    """A call of a transition whose check can be repeated with other results and other writes."""
+
+    def __init__(self, case: Case) -> None:
+        self.case = case
+        self.w, self.arguments = case.build()
+        self.k = self.w.k
+        self._ledger = copy.deepcopy(self.k.ledger)
+        self.k.journal.clear()
+        self.result = self.w.transitions[case.transition](self.k, *self.arguments)
+        self.journal = list(self.k.journal)
+        self.before: dict[Place, int] = {}
+        for entry in self.journal:
+            self.before.setdefault(place_of(entry), entry[-1])
+
+    def refused(self, result: int | None = None) -> str:
+        """What the check says about the state as it is: the name of what fails, or nothing."""
+        self.k.ledger = copy.deepcopy(self._ledger)
+        try:
+            self.w.checker.check(self.case.transition, self.arguments, self.result if result is None else result)
+        except CheckFailed as failure:
+            return f"{failure.kind} {failure.name}"
+        return ""
+
+
+@CASE
+def test_wrong_result_is_refused(case: Case) -> None:
+    attempt = Attempt(case)
+    assert attempt.refused() == ""
+    failures = {-value for name, value in vars(errors).items() if name.startswith("E") and isinstance(value, int)}
+    for wrong in ({attempt.result - 1, attempt.result + 1, 0} | failures) - {attempt.result}:
+        assert attempt.refused(wrong) == f"specification {case.transition}", wrong
+
+
+@SUCCESS
+def test_missing_write_is_refused(case: Case) -> None:
+    attempt = Attempt(case)
+    k = attempt.k
+    for place, before in attempt.before.items():
+        now = load(k, place)
+        if now == before or idle(k, place): continue
+        store(k, place, before)
+        k.journal[:] = [entry for entry in attempt.journal if place_of(entry) != place]
+        assert attempt.refused(), f"nothing demands that {place} becomes {now}"
+        store(k, place, now)
+
+
+def unrelated(w: World, written: set[Place], each: int = 8) -> Iterator[Place]:
+    """Places that a transition did not write: of each field of each table a few."""
+    seen: Counter[tuple[str, str]] = Counter()
+    for obj in objects(w.k):
+        for field in fields(obj):
+            value = getattr(obj, field)
+            indices: list[int | None] = [*list(value)[:3], 7] if isinstance(value, Row) else [None]
+            for index in indices:
+                place = (obj.table_name, obj.id, field, index)
+                if place in written or seen[obj.table_name, field] >= each: continue
+                seen[obj.table_name, field] += 1
+                yield place
+
+
+@CASE
+def test_write_elsewhere_is_refused(case: Case) -> None:
+    attempt = Attempt(case)
+    k = attempt.k
+    for place in list(unrelated(attempt.w, set(attempt.before))):
+        if idle(k, place): continue
+        for change in (1, -1):
+            k.journal[:] = attempt.journal
+            was = load(k, place)
+            logged_store(k, place, was + change)
+            assert attempt.refused(), f"nothing forbids that {place} becomes {was + change}"
+            store(k, place, was)
+
+
+def _other_value(case: Case, attempt: Attempt, choose: Callable[[int, int], int]) -> Iterator[tuple[Place, int]]:
+    for place, before in attempt.before.items():
+        now = load(attempt.k, place)
+        wrong = choose(before, now)
+        if wrong != now and not idle(attempt.k, place): yield place, wrong
+
+
+@SUCCESS
+@pytest.mark.parametrize("by", [1, -1])
+def test_write_of_another_value_is_refused(case: Case, by: int) -> None:
+    attempt = Attempt(case)
+    k = attempt.k
+    for place, wrong in _other_value(case, attempt, lambda before, now: now + by):
+        now = load(k, place)
+        store(k, place, wrong)
+        refused = attempt.refused()
+        store(k, place, now)
+        assert refused, f"nothing demands that {place} becomes {now} rather than {wrong}"
+
+
+def test_a_write_that_changes_nothing_is_no_change() -> None:
+    case = next(c for c in CASES if c.transition == "thread_yield" and c.outcome == "OK")
+    attempt = Attempt(case)
+    log(attempt.k, ("process", attempt.k.thread[attempt.arguments[0]].process, "status", None), 0)
+    assert attempt.refused() == ""
