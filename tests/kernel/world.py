@@ -116,6 +116,16 @@ class World:
         self.do("map_block", s, *indices(v)[:3], permission)
         return self.k.process[s].map_page[v]
 
+    def limit(self, pages: int, blocks: int | None = None) -> None:
+        """Takes from the root container's quota what exceeds this, as if it had never been there."""
+        m, C = self.k.memory, self.root
+        m.promised_pages -= C.pages - pages
+        C.pages = pages
+        if blocks is not None:
+            m.promised_blocks -= C.blocks - blocks
+            C.blocks = blocks
+        self.checker = Checker(self.k, self.checker.level)
+
     def leave(self, pages: int, blocks: int | None = None) -> None:
         """Has another process use up the root container's quota but this much."""
         with self.unchecked():

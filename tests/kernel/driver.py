@@ -1,0 +1,217 @@
+"""A seeded driver that makes random calls of every transition on a small machine, good calls and bad ones alike."""
+
+from __future__ import annotations
+
+import random
+from collections import Counter
+from collections.abc import Callable
+
+from kernel.objects import ALIVE, ENDED, ENDING, MAPPED_BLOCK, NEW, RUNNING, THREAD
+from tests.kernel.world import JOURNALED, Transition, World, indices
+
+Call = tuple[str, *tuple[int, ...]]
+"""A transition's name and its arguments."""
+PERMISSIONS = (0, 1, 3, 5, 7, 7, 3, 2)
+
+
+class Driver:
+    """Chooses calls by the state they meet.  The same seed on the same state chooses the same calls."""
+
+    def __init__(
+        self,
+        seed: int,
+        level: str = "full",
+        blocks: int = 3,
+        cores: int = 2,
+        with_transitions: dict[str, Transition] | None = None,
+        pages: int = 511,
+    ) -> None:
+        self.random = random.Random(seed)
+        self.w = World(blocks, cores, level, with_transitions or JOURNALED)
+        self.k = self.w.k
+        self.w.limit(pages)
+        self.quota = self.w.root.pages + 512 * self.w.root.blocks
+        self.outcomes: Counter[tuple[str, int]] = Counter()
+        """How often each transition returned each error, or (as 0) succeeded."""
+        self.pending: list[int] = []
+        """Processes that are ending."""
+        self._choices: list[Callable[[], Call | None]] = [
+            self._map, self._map, self._map, self._map_block, self._unmap, self._unmap, self._unmap_block,
+            self._protect, self._share, self._share_block, self._quota, self._spawn, self._start, self._schedule,
+            self._schedule, self._schedule, self._preempt, self._leave_core, self._wake, self._create_thread,
+            self._create_process, self._with_handle, self._with_handle, self._with_handle, self._exit, self._end,
+            self._collect, self._on_anything, self._ending_step, self._ending_step, self._ending_step,
+        ]  # fmt: skip
+
+    def run(self, calls: int) -> None:
+        """Makes this many calls."""
+        for _ in range(calls):
+            self.call(*self.choose())
+
+    def choose(self) -> Call:
+        """The next call; the state is not changed."""
+        while True:
+            call = self.random.choice(self._choices)()
+            if call is not None: return call
+
+    def call(self, name: str, *arguments: int) -> int:
+        """Makes one call."""
+        result = self.w.call(name, *arguments)
+        self.outcomes[name, min(result, 0)] += 1
+        self.pending = [s for s, S in self.k.process.items() if S.state == ENDING]
+        return result
+
+    def finish(self) -> None:
+        """Ends and collects everything; every page has to be free then and the quota whole."""
+        w, k = self.w, self.k
+        w.end_everything()
+        C = w.root
+        assert (C.used_pages, C.used_blocks, C.processes) == (1, 0, 0)
+        assert C.pages + 512 * C.blocks == self.quota
+        assert sum(P.kind != 0 for P in k.page.values()) == 1
+        assert all(R.current == R.head == R.tail == 0 for R in k.core.values())
+        if w.checker.level != "off": w.checker.audit()
+
+    # What there is to act on.
+
+    def _processes(self, *states: int) -> list[int]:
+        return [s for s, S in self.k.process.items() if S.state in states]
+
+    def _any_process(self) -> int:
+        return self.random.choice(self._processes(NEW, ALIVE) or [0])
+
+    def _threads(self) -> list[int]:
+        return [t for t, P in self.k.page.items() if P.kind == THREAD]
+
+    def _running(self) -> int | None:
+        running = [R.current for R in self.k.core.values() if R.current]
+        return self.random.choice(running) if running else None
+
+    def _address(self) -> tuple[int, int, int, int]:
+        pick = self.random.choice
+        return pick((0, 0, 1, 254, 255)), pick((0, 1, 511)), pick((0, 1)), pick((0, 1, 2, 3, 511, 512))
+
+    def _mapped(self, s: int) -> tuple[int, int, int, int]:
+        mapped = [v for v, p in self.k.process[s].map_page.items() if p] if s else []
+        return indices(self.random.choice(mapped)) if mapped and self.random.random() < 0.6 else self._address()
+
+    def _permission(self) -> int:
+        return self.random.choice(PERMISSIONS)
+
+    # Memory.
+
+    def _map(self) -> Call:
+        return ("map_page", self._any_process(), *self._address(), self._permission())
+
+    def _map_block(self) -> Call:
+        return ("map_block", self._any_process(), *self._address()[:3], self._permission())
+
+    def _unmap(self) -> Call:
+        s = self._any_process()
+        return ("unmap_page", s, *self._mapped(s))
+
+    def _unmap_block(self) -> Call:
+        s = self._any_process()
+        return ("unmap_block", s, *self._mapped(s)[:3])
+
+    def _protect(self) -> Call:
+        s = self._any_process()
+        if self.random.random() < 0.5: return ("protect_page", s, *self._mapped(s), self._permission())
+        return ("protect_block", s, *self._mapped(s)[:3], self._permission())
+
+    def _share(self) -> Call:
+        s, d = self._any_process(), self._any_process()
+        return ("share_page", s, *self._mapped(s), d, *self._address(), self._permission())
+
+    def _share_block(self) -> Call:
+        s, d = self._any_process(), self._any_process()
+        return ("share_block", s, *self._mapped(s)[:3], d, *self._address()[:3], self._permission())
+
+    def _quota(self) -> Call:
+        return (self.random.choice(("quota_split", "quota_merge")), self.k.root)
+
+    # Processes and threads.
+
+    def _spawn(self) -> Call | None:
+        return ("process_spawn", self.k.root) if len(self._processes(NEW, ALIVE, ENDING, ENDED)) < 8 else None
+
+    def _start(self) -> Call:
+        return ("thread_start", self.random.choice(self._processes(NEW, ALIVE, ENDING, ENDED) or [0]))
+
+    def _core(self) -> int:
+        return self.random.randrange(-1, self.k.cores + 1)
+
+    def _schedule(self) -> Call:
+        return ("schedule", self._core())
+
+    def _preempt(self) -> Call:
+        return ("preempt", self._core())
+
+    def _leave_core(self) -> Call | None:
+        t = self._running()
+        return None if t is None else (self.random.choice(("thread_yield", "thread_block")), t)
+
+    def _wake(self) -> Call | None:
+        threads = self._threads()
+        return ("thread_wake", self.random.choice(threads)) if threads else None
+
+    def _create_thread(self) -> Call | None:
+        t = self._running()
+        return None if t is None else ("thread_create", t)
+
+    def _create_process(self) -> Call | None:
+        t = self._running()
+        if t is None or len(self._processes(NEW, ALIVE, ENDING, ENDED)) >= 8: return None
+        return ("process_create", t)
+
+    def _with_handle(self) -> Call | None:
+        t = self._running()
+        if t is None: return None
+        S = self.k.process[self.k.thread[t].process]
+        handles = [(slot, g + self.random.choice((0, 0, 0, 0, 1))) for slot, g in S.handle_generation.items()]
+        handle = self.random.choice([*handles, (5, 1), (-1, 1)])
+        return (self.random.choice(("thread_join", "process_wait", "process_wait", "process_start")), t, *handle)
+
+    def _status(self) -> int:
+        return self.random.choice((0, 1, 255, (1 << 32) - 1, 1 << 32, -1))
+
+    def _exit(self) -> Call | None:
+        t = self._running()
+        if t is None: return None
+        return ("thread_exit" if self.random.random() < 0.7 else "process_exit", t, self._status())
+
+    def _end(self) -> Call | None:
+        if self.random.random() < 0.7: return None
+        return ("process_end", self._any_process() or self.k.root, self._status())
+
+    def _collect(self) -> Call:
+        return ("process_collect", self.random.choice(self._processes(NEW, ALIVE, ENDING, ENDED) or [0]))
+
+    def _on_anything(self) -> Call:
+        """Steps that need a process that is ending, or a thread that runs, on one that may not be."""
+        name = self.random.choice(
+            ("thread_kill", "process_finish", "handle_drop", "thread_yield", "thread_block", "thread_exit",
+             "process_exit", "process_spawn", "process_collect")
+        )  # fmt: skip
+        o = self.random.choice([*self._threads(), *self._processes(NEW, ALIVE, ENDING, ENDED), self.k.root])
+        if name == "process_spawn" and o == self.k.root: o = 0
+        if name == "thread_exit" and self.k.thread[o].state == RUNNING: return (name, o, -1)
+        if name == "handle_drop": return (name, o, self.random.randrange(4))
+        return (name, o, 3) if name in ("thread_exit", "process_exit") else (name, o)
+
+    def _ending_step(self) -> Call | None:
+        """A step towards the end of a process that is ending."""
+        if not self.pending: return None
+        k, s = self.k, self.random.choice(self.pending)
+        S = k.process[s]
+        steps: list[Call] = []
+        if S.thread_count: steps.append(("thread_kill", S.threads[self.random.randrange(S.thread_count)]))
+        mapped = [v for v, p in S.map_page.items() if p]
+        if mapped:
+            v = self.random.choice(mapped)
+            if k.page[S.map_page[v]].kind == MAPPED_BLOCK: steps.append(("unmap_block", s, *indices(v)[:3]))
+            else: steps.append(("unmap_page", s, *indices(v)))
+        slots = [slot for slot, o in S.handle_object.items() if o]
+        if slots: steps.append(("handle_drop", s, self.random.choice(slots)))
+        return self.random.choice(steps) if steps else ("process_finish", s)
+

@@ -1,0 +1,55 @@
+"""Random calls of every transition keep every invariant and specification, and give everything back at the end."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+import pytest
+
+from kernel.specs import SPECIFICATIONS
+from tests.kernel.driver import Driver
+from tests.kernel.scenarios import CASES, Case
+from tests.kernel.state import snapshot
+
+SEEDS = range(30)
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_random_calls_keep_the_invariants_and_everything_comes_back(seed: int) -> None:
+    driver = Driver(seed, "full", blocks=seed % 5 + 1, cores=seed % 4 + 1, pages=(511, 40, 12)[seed % 3])
+    driver.run(1500)
+    driver.w.checker.audit()
+    driver.finish()
+
+
+def test_random_calls_reach_success_and_errors_of_every_transition() -> None:
+    outcomes: Counter[tuple[str, int]] = Counter()
+    for seed in range(4):
+        driver = Driver(seed, "off", blocks=(4, 1)[seed % 2], pages=(511, 20)[seed % 2])
+        driver.run(6000)
+        outcomes += driver.outcomes
+    succeeded = {name for name, result in outcomes if result == 0}
+    failed = {name for name, result in outcomes if result < 0}
+    assert succeeded == failed == set(SPECIFICATIONS)
+
+
+@pytest.mark.parametrize("case", [c for c in CASES if c.outcome == "OK"], ids=lambda case: case.name)
+def test_without_quota_for_all_it_needs_a_call_changes_nothing(case: Case) -> None:
+    """For each amount of quota below what the call uses up: -ENOMEM, and not one write."""
+    w, arguments = case.build("off")
+    before = w.root.pages, w.root.blocks
+    w.call(case.transition, *arguments)
+    pages, blocks = before[0] - w.root.pages, before[1] - w.root.blocks
+    if case.transition.startswith("quota"): return
+    for left in range(pages):
+        _assert_refused(case, left, before[1])
+    if blocks > 0: _assert_refused(case, before[0], 0)
+
+
+def _assert_refused(case: Case, pages: int, blocks: int) -> None:
+    w, arguments = case.build("off")
+    w.limit(pages, blocks)
+    before = snapshot(w.k)
+    assert w.call(case.transition, *arguments) == -12
+    assert w.k.journal == []
+    assert snapshot(w.k) == before
