@@ -190,6 +190,8 @@ class Image:
 
     def symbolize(self, address: int) -> str | None:
         """``"main+0x12"`` for an address inside a known function or object; None where no symbol covers it."""
+        if not self.start <= address < self.end:
+            return None
         return self._symbol_table().describe(address, self.bias)
 
     def line(self, address: int) -> str | None:

@@ -18,6 +18,7 @@ _SHN_UNDEF: Final = 0
 _NAMED_TYPES: Final = (0, 1, 2, 10)  # NOTYPE (labels in assembly), OBJECT, FUNC, GNU_IFUNC
 _TYPE_OBJECT: Final = 1
 _MOST_SECTIONS: Final = 4096
+_NESTED: Final = 8
 _LARGEST_TABLE: Final = 256 << 20
 _LARGEST_LINE_PROGRAM: Final = 32 << 20
 
@@ -41,15 +42,15 @@ class SymbolTable:
 
     def describe(self, address: int, bias: int) -> str | None:
         """``"name+0x10"``, or None when no symbol covers the address.  A label without a size reaches to the next."""
-        index = bisect_right(self._addresses, address - bias) - 1
-        if index < 0:
-            return None
-        start, size, name = self._rows[index]
-        offset = address - bias - start
-        if size and offset >= size:
-            return None
-        text = name.decode("utf-8", "replace")
-        return f"{text}+{offset:#x}" if offset else text
+        address -= bias
+        index = bisect_right(self._addresses, address) - 1
+        # The nearest one may be a small object inside or just before the one that covers the address.
+        for start, size, name in reversed(self._rows[max(0, index - _NESTED) : index + 1]):
+            offset = address - start
+            if size == 0 or offset < size:
+                text = name.decode("utf-8", "replace")
+                return f"{text}+{offset:#x}" if offset else text
+        return None
 
 
 def read_symbols(stream: BinaryIO, size: int) -> SymbolTable:
