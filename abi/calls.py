@@ -6,8 +6,7 @@ Registers as in the Linux x86-64 convention: number in ``rax``; arguments in ``r
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Final
+from typing import Final, NamedTuple
 
 from abi.errors import (
     EBUSY,
@@ -22,8 +21,7 @@ from abi.errors import (
 )
 
 
-@dataclass(frozen=True)
-class Argument:
+class Argument(NamedTuple):
     """One argument: its name, its C type, and what it means with unit and range."""
 
     name: str
@@ -31,8 +29,7 @@ class Argument:
     meaning: str
 
 
-@dataclass(frozen=True)
-class Call:
+class Call(NamedTuple):
     """One native system call.  ``name`` is the name of the transition, of the spec and of ``aero_<name>`` in C."""
 
     number: int

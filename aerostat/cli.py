@@ -23,12 +23,33 @@ exit status of `aerostat run`:
 """
 
 
+def _width() -> int:
+    """The terminal's width for help texts.  Given here because argparse, when it has to find it, imports shutil, and
+    with that four compressors: 2 ms of each start."""
+    columns = os.environ.get("COLUMNS", "")
+    if columns.isdigit(): return max(int(columns), 40) - 2
+    try:
+        return os.get_terminal_size(sys.__stdout__.fileno() if sys.__stdout__ else 1).columns - 2
+    except (OSError, ValueError):
+        return 78
+
+
+class _Help(argparse.HelpFormatter):
+    def __init__(self, prog: str) -> None:
+        super().__init__(prog, width=_width())
+
+
+class _HelpWithTable(_Help, argparse.RawDescriptionHelpFormatter):
+    """Keeps the lines of an epilog as they are."""
+
+
 def build_parser() -> argparse.ArgumentParser:
     """The whole command line."""
     parser = argparse.ArgumentParser(
         prog="aerostat",
         description="Runs ELF programs on KVM under a kernel in Python that checks itself at every exit.",
         epilog="`aerostat COMMAND --help` tells more about a command.",
+        formatter_class=_Help,
     )
     parser.add_argument("--version", action="version", version=f"aerostat {__version__}")
     commands = parser.add_subparsers(dest="command", metavar="COMMAND")
@@ -38,7 +59,7 @@ def build_parser() -> argparse.ArgumentParser:
         help="run a program",
         description="Runs a static ELF program, native or Linux, in a machine of its own.",
         epilog=EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+        formatter_class=_HelpWithTable,
     )
     limits = run.add_argument_group("limits")
     limits.add_argument("--memory", default="256M", metavar="SIZE", help="what it may use, e.g. 64M, 2G (default 256M)")
@@ -72,6 +93,7 @@ def build_parser() -> argparse.ArgumentParser:
     doctor = commands.add_parser(
         "doctor", help="say what this host offers, and what to do about what it lacks",
         description="Looks at KVM, its behaviour, memory and tools of this host.  Exit status 0 if programs can run.",
+        formatter_class=_Help,
     )  # fmt: skip
     doctor.add_argument("--json", action="store_true", help="print the findings as JSON")
     return parser

@@ -6,12 +6,15 @@ import os
 import time
 from collections.abc import Callable, Mapping, Sequence
 from types import TracebackType
-from typing import Any, Final, Self
+from typing import TYPE_CHECKING, Any, Final, Self
 
 from abi.elf import Image, read_image
+from hv.engine import REGISTERS
 from hv.machine import Machine as Hypervisor
 from hv.process import Process
-from hv.report import REGISTERS, Report
+
+if TYPE_CHECKING:
+    from hv.report import Report
 
 _UNITS: Final = {"": 1, "B": 1, "K": 1 << 10, "M": 1 << 20, "G": 1 << 30, "T": 1 << 40}
 

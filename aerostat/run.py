@@ -126,6 +126,7 @@ def _tell(
             print(f"    thread {trap.thread}: {trap.what}", file=sys.stderr)
     elif report is not None and not options.json:
         complain(str(report))
+    if not (options.json or options.report or options.stats): return
     statistics = machine.statistics()
     unknown = dict(program.personality.unknown) if program is not None and program.personality is not None else {}
     if options.json or options.report:

@@ -87,7 +87,7 @@ def host_facts() -> dict[str, Any]:
         from hv.probe import probe
 
         with Kvm() as kvm:
-            facts["kvm"] = asdict(probe(kvm))
+            facts["kvm"] = probe(kvm)._asdict()
     except Exception as error:  # benchmarks of the kernel alone run without KVM
         facts["kvm"] = f"none: {error}"
     return facts

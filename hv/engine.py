@@ -5,8 +5,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Final, Protocol
+from typing import Final, NamedTuple, Protocol
 
 SYSCALL: Final = 1
 """The program made a system call; the registers are the program's, ``rip`` is behind its ``syscall``."""
@@ -37,6 +36,12 @@ PAGE_FAULT_USER: Final = 4
 PAGE_FAULT_FETCH: Final = 16
 
 
+REGISTERS: Final = (
+    "rax", "rbx", "rcx", "rdx", "rsi", "rdi", "rbp", "rsp",
+    "r8", "r9", "r10", "r11", "r12", "r13", "r14", "r15", "rip", "rflags",
+)  # fmt: skip
+
+
 class Registers(Protocol):
     """A program's general registers; unsigned 64-bit values, an OverflowError for others."""
 
@@ -60,8 +65,7 @@ class Registers(Protocol):
     rflags: int
 
 
-@dataclass(frozen=True, slots=True)
-class Context:
+class Context(NamedTuple):
     """All of a program thread's CPU state, in a form only the engine that made it reads."""
 
     registers: bytes
@@ -69,8 +73,7 @@ class Context:
     extended: bytes
 
 
-@dataclass(frozen=True, slots=True)
-class Translation:
+class Translation(NamedTuple):
     """What an address leads to, by the CPU's own page walk."""
 
     physical: int

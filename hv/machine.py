@@ -27,7 +27,7 @@ from abi.layout import (
 from abi.stack import ArgumentsTooLong, build_stack
 from hv.core import Core
 from hv.effects import Effects
-from hv.engine import Engine
+from hv.engine import REGISTERS, Engine
 from hv.events import Events
 from hv.gate import MAX_VCPUS, Gate
 from hv.guest_memory import GuestMemory
@@ -36,7 +36,6 @@ from hv.page_tables import TableFrames
 from hv.personality import BLOCKED, RETRY, Fault, Personality, UserFault
 from hv.probe import lstar_cpl
 from hv.process import Process
-from hv.report import REGISTERS, VECTORS, Report, Trap, signal_of
 from hv.thread import Thread
 from hv.vcpu import Vcpu
 from kernel.boot import boot
@@ -46,6 +45,7 @@ from kernel.system import System
 
 if TYPE_CHECKING:
     from abi.elf import Image
+    from hv.report import Report, Trap
     from kernel import scheduler
 else:
     from kernel.journaled import scheduler
@@ -401,11 +401,14 @@ class Machine:
 
     def traps(self) -> list[Trap]:
         """The last traps, the earliest first."""
+        from hv.report import Trap
         from hv.trap_names import trap_name
 
         return [Trap(t, trap_name(what, address)) for t, what, address in self.last_traps]
 
     def _report(self, process: Process, reason: str, status: int, culprit: Thread | None) -> Report:
+        from hv.report import Report
+
         report = Report(process.name, reason, status, image=process.image)
         if culprit is not None and culprit.vcpu is not None:
             report.thread = culprit.id
@@ -426,6 +429,8 @@ class Machine:
 
     def kill_for_fault(self, culprit: Thread, fault: Fault) -> None:
         """A fault that nobody repaired ends the process, with status 128 + the signal Linux would send."""
+        from hv.report import VECTORS, signal_of
+
         name, _ = VECTORS.get(fault.vector, (f"exception {fault.vector}", 11))
         reason = f"{name} at {fault.rip:#x}"
         if fault.vector == 14:

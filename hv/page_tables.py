@@ -8,8 +8,7 @@ vCPU out of KVM_RUN (``recycle``).  The same step flushes what hardware caches o
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Final
+from typing import Final, NamedTuple
 
 from abi.layout import EXECUTE, PAGE_SIZE, READ, TABLE_ENTRIES, TABLES_BASE, WRITE
 from hv.guest_memory import HostMemory
@@ -30,8 +29,7 @@ RECYCLE_AT: Final = 256
 """Frames in quarantine that make a recycling worth its cost."""
 
 
-@dataclass(frozen=True, slots=True)
-class Entry:
+class Entry(NamedTuple):
     """What an entry says.  ``permissions`` is 0 for one that is not present."""
 
     target: int

@@ -8,8 +8,7 @@ held and must not block.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final, Protocol
+from typing import TYPE_CHECKING, Final, NamedTuple, Protocol
 
 if TYPE_CHECKING:
     from abi.elf import Image
@@ -30,8 +29,7 @@ class UserFault(Exception):
         self.address = address
 
 
-@dataclass(frozen=True, slots=True)
-class Fault:
+class Fault(NamedTuple):
     """An exception of a program: its vector and error code (Intel SDM volume 3, chapter 6), for page faults the
     address, and where the program was."""
 

@@ -7,9 +7,7 @@ Starting a machine needs ``lstar_cpl`` alone (a small machine of its own, a few 
 from __future__ import annotations
 
 import struct
-from dataclasses import dataclass
-from statistics import median
-from typing import Final
+from typing import Final, NamedTuple
 
 from abi.layout import EXECUTE, READ, SYSTEM_SLOT, WRITE
 from hv.engine import SYSCALL, TRAP_NAMES
@@ -29,8 +27,7 @@ CODE_PAGE, FIRST_PAGE, SECOND_PAGE = 0, 1, 2
 MEMORY: Final = 1 << 20
 
 
-@dataclass(frozen=True, slots=True)
-class HostFacts:
+class HostFacts(NamedTuple):
     """How this host's KVM behaves."""
 
     lstar_cpl: int
@@ -140,6 +137,8 @@ def _probe(kvm: Kvm) -> HostFacts:
         sample.map(DATA, FIRST_PAGE, READ)
         sample.memory.release(SECOND_PAGE)
         releases = sample.read() == 1 and not any(sample.memory.view[SECOND_PAGE << 12 : (SECOND_PAGE + 1) << 12])
+
+        from statistics import median  # not on the path of those who only run programs
 
         cost = 0.0
         if kvm.sync_regs:

@@ -9,11 +9,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
+from hv.engine import REGISTERS
+
 if TYPE_CHECKING:
     from abi.elf import Image
-
-REGISTERS: Final = ("rax", "rbx", "rcx", "rdx", "rsi", "rdi", "rbp", "rsp",
-                    "r8", "r9", "r10", "r11", "r12", "r13", "r14", "r15", "rip", "rflags")  # fmt: skip
 
 VECTORS: Final[dict[int, tuple[str, int]]] = {
     0: ("divide error", 8), 1: ("debug trap", 5), 3: ("breakpoint", 5), 4: ("overflow", 11), 5: ("bound range", 11),
@@ -104,4 +103,4 @@ class Report:
         return "\n".join(lines)
 
 
-__all__ = ["REGISTERS", "Report", "Trap", "signal_of"]
+__all__ = ["Report", "Trap", "signal_of"]

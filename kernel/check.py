@@ -11,8 +11,7 @@ breaks with it: every relation has a back reference, and what is freed must be c
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
-from typing import Final
+from typing import Final, NamedTuple
 
 from kernel import ledgers
 from kernel.invariants import INVARIANTS, Clause
@@ -50,8 +49,7 @@ ROW_REFERENCES: Final[dict[tuple[str, str], str]] = {
 """Which rows hold ids, and of which table."""
 
 
-@dataclass(frozen=True)
-class Change:
+class Change(NamedTuple):
     """One field, or item of a row, before and after a transition."""
 
     table: str

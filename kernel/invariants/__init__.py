@@ -8,17 +8,15 @@ loops, nothing from the transitions: it runs in under a microsecond on concrete 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from types import FunctionType
-from typing import Final
+from typing import Final, NamedTuple
 
 from kernel.objects import Kernel
 
 Predicate = Callable[..., bool]
 
 
-@dataclass(frozen=True)
-class Clause:
+class Clause(NamedTuple):
     """One invariant: its name, what it is about, and the predicate over (k, ids...)."""
 
     name: str
