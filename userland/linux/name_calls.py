@@ -93,7 +93,7 @@ def sys_mkdir(task: Task, path: int, mode: int) -> int:
 def sys_mknodat(task: Task, dirfd: int, path: int, mode: int, device: int) -> int:
     with _entry(task, dirfd, path) as entry:
         _for_creation(entry)
-        if stat.S_IFMT(mode) not in (0, stat.S_IFREG):
+        if mode & 0o170000 not in (0, stat.S_IFREG):
             # No devices, no FIFOs and sockets on the host.
             return -EPERM
         if entry.directory_only:
