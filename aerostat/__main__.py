@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import sys
+from aerostat.cli import command
 
-from aerostat.cli import main
-
-sys.exit(main())
+command()

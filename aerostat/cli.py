@@ -4,9 +4,12 @@ when it is asked for."""
 from __future__ import annotations
 
 import argparse
+import contextlib
+import gc
 import os
 import sys
 from collections.abc import Sequence
+from typing import NoReturn
 
 from aerostat import __version__
 
@@ -120,5 +123,19 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 141
 
 
+def command() -> NoReturn:
+    """The ``aerostat`` command, a process's whole work.
+
+    It ends the process when the result is there: Python would first take apart every module that it has, and that
+    takes 8 ms.  Nor does it look for garbage among what start-up makes, which is all in use (3 ms); ``aerostat.run``
+    has it look again before the program starts."""
+    gc.disable()
+    status = main()
+    with contextlib.suppress(OSError):
+        sys.stdout.flush()
+        sys.stderr.flush()
+    os._exit(status)
+
+
 if __name__ == "__main__":
-    sys.exit(main())
+    command()

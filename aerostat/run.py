@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import gc
 import os
 import signal
 import sys
@@ -95,6 +96,8 @@ def _run_in(machine: Machine, path: str, options: Namespace) -> int:
         program = machine.load(
             path, [options.program, *options.arguments], environment(options.env), cwd=options.cwd
         )
+        gc.freeze()  # what start-up made stays: no collection has to look at it
+        gc.enable()
         program.start()
         status = program.wait()
     except BadElf as error:
