@@ -25,6 +25,10 @@ exit status of `aerostat run`:
   126, 127            the program cannot be run, or was not found
 """
 
+# argparse asks gettext for each of its own phrases, and that the file system, once a directory of each locale.  There
+# is no translation of them; not asking saves 2 ms of each start, more where LANGUAGE is long.
+argparse._ = str  # type: ignore[attr-defined]
+
 
 def _width() -> int:
     """The terminal's width for help texts.  Given here because argparse, when it has to find it, imports shutil, and

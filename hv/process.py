@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from abi.layout import BLOCK_PAGES, PAGE_SHIFT
 from hv.personality import Personality
 from hv.thread import Thread
 from hv.user_memory import UserMemory
+from kernel.objects import MAPPED_BLOCK
 
 if TYPE_CHECKING:
     from abi.elf import Image
@@ -28,6 +30,8 @@ class Process:
         self.personality = personality
         self.output = -1
         """Host descriptor that debug_print writes to; -1 for none."""
+        self.ancestor: Process | None = None
+        """The program of the host that it descends from, and with which it ends; None for that program itself."""
         self.memory = UserMemory(machine.kernel, machine.memory, id)
         self.entry = (0, 0)
         """Where its first thread starts, and with which stack pointer."""
@@ -58,9 +62,6 @@ class Process:
 
     def permissions(self, va: int) -> int | None:
         """What the program may do at this address, or None where nothing is mapped."""
-        from abi.layout import BLOCK_PAGES, PAGE_SHIFT
-        from kernel.objects import MAPPED_BLOCK
-
         k = self.machine.kernel
         S = k.process[self.id]
         v = va >> PAGE_SHIFT
