@@ -137,7 +137,7 @@ class GuestMemory:
 
     def ensure(self, page_number: int) -> None:
         """Makes the page reachable for vCPUs.  ValueError beyond the limit, OSError when KVM refuses."""
-        if page_number * PAGE_SIZE < self._covered:
+        if 0 <= page_number * PAGE_SIZE < self._covered:
             return
         if not 0 <= page_number * PAGE_SIZE < self.limit:
             raise ValueError(f"page {page_number} is beyond the machine's {self.limit >> 12} pages")

@@ -109,7 +109,9 @@ class Vcpu:
         except BaseException:
             self.close()
             raise
-        self._registers: Any = self._state.regs
+        # Not `self._state.regs`, which would not keep the memory alive for whoever keeps only the registers.
+        whole = ffi.buffer(self._state, ffi.sizeof("struct kvm_regs"))
+        self._registers: Any = ffi.from_buffer("struct kvm_regs *", whole)
 
     def _configure(self, kvm: Kvm) -> None:
         ioctl(self.fd, "KVM_SET_CPUID2", bytearray(kvm.cpuid()))
@@ -261,7 +263,7 @@ class Vcpu:
         sregs.fs.base = fs_base
         ioctl(self.fd, "KVM_SET_SREGS", sregs)
         ioctl(self.fd, "KVM_SET_XSAVE", bytearray(INITIAL_XSAVE))
-        ffi.buffer(self._registers_address())[:] = bytes(ffi.sizeof("struct kvm_regs"))
+        ffi.buffer(self._registers)[:] = bytes(ffi.sizeof("struct kvm_regs"))
         registers = self._registers
         registers.rip, registers.rsp, registers.rdi, registers.rflags = rip, rsp, rdi, 0x202
         self._take_selectors(sregs)
@@ -276,7 +278,7 @@ class Vcpu:
                 getattr(sregs, name).selector = getattr(self._state, name)
         extended = bytearray(XSAVE_SIZE)
         ioctl(self.fd, "KVM_GET_XSAVE", extended)
-        registers = bytes(ffi.buffer(self._registers_address()))
+        registers = bytes(ffi.buffer(self._registers))
         return Context(registers, bytes(ffi.buffer(sregs)), bytes(extended))
 
     def load(self, context: Context, cr3: int) -> None:
@@ -290,7 +292,7 @@ class Vcpu:
         sregs.cr3 = cr3
         ioctl(self.fd, "KVM_SET_SREGS", sregs)
         ioctl(self.fd, "KVM_SET_XSAVE", bytearray(context.extended))
-        ffi.buffer(self._registers_address())[:] = context.registers
+        ffi.buffer(self._registers)[:] = context.registers
         self._take_selectors(saved)
         lib.aero_settled_in_program(self._state)
 
@@ -301,9 +303,6 @@ class Vcpu:
 
     def _page_bytes(self) -> bytes:
         return bytes(ffi.buffer(self._page, PAGE_SIZE))
-
-    def _registers_address(self) -> Any:
-        return ffi.addressof(self._state, "regs")
 
     @property
     def fs_base(self) -> int:

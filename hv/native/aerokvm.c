@@ -126,10 +126,9 @@ static int aero_open(struct aero_vcpu *v, int fd, size_t run_size, int sync, con
                      void *stack_top, uint64_t stack_top_guest)
 {
     memset(v, 0, sizeof *v);
-    v->fd = -1;
+    v->fd = fd;
     v->run = mmap(NULL, run_size, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
     if (v->run == MAP_FAILED) { v->run = NULL; return -errno; }
-    v->fd = fd;
     v->run_size = run_size;
     v->sync = sync;
     v->gate = *gate;

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import struct
 
 import pytest
@@ -287,6 +288,16 @@ def test_a_closed_vcpu_crashes_instead_of_the_host(guest: Guest) -> None:
     registers.rax = 1
     with pytest.raises(OSError, match="Bad file"):
         vcpu.save()
+
+
+def test_registers_outlive_their_vcpu(kvm: Kvm) -> None:
+    guest = Guest(kvm)
+    registers = guest.program(ALL_REGISTERS + SYSCALL_CODE).regs
+    run(guest.vcpus[0])
+    guest.close()
+    del guest
+    gc.collect()
+    assert registers.rbx == expected(3)
 
 
 def test_without_synchronized_registers_all_is_the_same(guest: Guest, monkeypatch: pytest.MonkeyPatch) -> None:
