@@ -220,6 +220,9 @@ class Machine:
         process.status = status
         self.ticks.pop(s, None)
         if process.personality is not None: process.personality.process_exited(process)
+        # A limit or a kill is for all that a program started; nobody could end a child that has outlived it.
+        for child in [other for other in self.processes.values() if other.ancestor is process]:
+            self.system.end(child.id, 137)
         self.recycle_tables()
         self.lock.notify_all()
 
@@ -230,7 +233,9 @@ class Machine:
         if process is None:  # a child process's first thread
             process = self.processes[s] = Process(self, s, f"child {s}")
             parent = self.processes.get(self.kernel.process[s].holder)
-            if parent is not None: process.name, process.output = f"{parent.name} (child)", parent.output
+            if parent is not None:
+                process.name, process.output = f"{parent.name} (child)", parent.output
+                process.ancestor = parent.ancestor or parent
         self.add_thread(process, t, entry, stack, argument)
 
     def add_thread(self, process: Process, t: int, rip: int, rsp: int, rdi: int = 0, fs_base: int = 0) -> Thread:
