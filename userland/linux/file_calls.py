@@ -11,7 +11,6 @@ from userland.linux.structs import pack_stat
 from userland.linux.task import Task
 from userland.linux.user_access import TRANSFER_MAX
 
-
 _SEEK_HOLE: Final = 4
 """The last of SET, CUR, END, DATA, HOLE."""
 

@@ -198,13 +198,14 @@ def sys_mremap(task: Task, old: int, old_length: int, new_length: int, flags: in
     if max(old_length, new_length) > USER_END:
         return -EINVAL
     old_length, new_length = page_up(old_length), page_up(new_length)
+    if flags & _MREMAP_FIXED:
+        if new < USER_MIN or new + new_length > USER_END or (new < old + old_length and old < new + new_length):
+            return -EINVAL
     mapping = space.mappings.find(old) if old < USER_END else None
     if mapping is None or old_length == 0 or old + old_length > mapping.end:
         # A length of 0 would duplicate a shared mapping.
         return -EINVAL if mapping is not None and old_length == 0 else -EFAULT
     if flags & _MREMAP_FIXED:
-        if new < USER_MIN or new + new_length > USER_END or (new < old + old_length and old < new + new_length):
-            return -EINVAL
         space.unmap(new, new + new_length)
     elif new_length <= old_length:
         if new_length < old_length:

@@ -7,7 +7,7 @@ import stat
 from collections.abc import Callable
 from typing import Final
 
-from userland.linux.errors import EACCES, EINVAL, ENOENT, ENOSPC, LinuxError
+from userland.linux.errors import EACCES, EINVAL, ENOSPC, ENXIO, LinuxError
 from userland.linux.open_file import (
     O_ACCMODE,
     O_RDONLY,
@@ -160,7 +160,7 @@ def _terminal(task: Task, flags: int) -> OpenFile:
             continue
         if file.path == b"/dev/tty":
             return file
-    raise LinuxError(ENOENT)
+    raise LinuxError(ENXIO)
 
 
 def _executable(task: Task, flags: int) -> OpenFile:

@@ -373,31 +373,35 @@ def test_nested_grants(tmp_path: Path) -> None:
     (tmp_path / "a" / "x").write_text("x")
     (tmp_path / "a" / "b" / "y").write_text("y")
     os.symlink("b/y", tmp_path / "a" / "link")
-    with FilePolicy(allow_read=[tmp_path / "a"], allow_write=[tmp_path / "a" / "b"]) as files:
-        with FakeMachine(LinuxPersonality(files=files, cwd=str(tmp_path / "a"))) as machine:
-            program = Program(machine)
-            assert program.open("x", O_RDWR) == -EROFS
-            assert program.open("b/y", O_RDWR) >= 0
-            assert program.open("link", O_RDWR) >= 0
-            assert program.open("b/../x", O_RDWR) == -EROFS
-            assert program.open("b/c/../../x", O_RDWR) == -EROFS
-            assert program("rename", b"b/y", b"y") == -EXDEV
-            assert program("rmdir", b"b") == -EBUSY
+    with (
+        FilePolicy(allow_read=[tmp_path / "a"], allow_write=[tmp_path / "a" / "b"]) as files,
+        FakeMachine(LinuxPersonality(files=files, cwd=str(tmp_path / "a"))) as machine,
+    ):
+        program = Program(machine)
+        assert program.open("x", O_RDWR) == -EROFS
+        assert program.open("b/y", O_RDWR) >= 0
+        assert program.open("link", O_RDWR) >= 0
+        assert program.open("b/../x", O_RDWR) == -EROFS
+        assert program.open("b/c/../../x", O_RDWR) == -EROFS
+        assert program("rename", b"b/y", b"y") == -EXDEV
+        assert program("rmdir", b"b") == -EBUSY
 
 
 def test_a_single_file(tmp_path: Path) -> None:
     (tmp_path / "one").write_text("one")
     (tmp_path / "two").write_text("two")
-    with FilePolicy(allow_read=[tmp_path / "one"], allow_write=[tmp_path / "out"]) as files:
-        with FakeMachine(LinuxPersonality(files=files)) as machine:
-            program = Program(machine)
-            assert reads(program, tmp_path / "one") == b"one"
-            assert program.open(tmp_path / "two") == -ENOENT
-            assert program.open(tmp_path / "one", O_RDWR) == -EROFS
-            assert program.open(tmp_path / "one" / ".." / "two") in (-ENOENT, -ENOTDIR)
-            fd = program.open(tmp_path / "out", O_RDWR | O_CREAT)
-            assert program("write", fd, b"made", 4) == 4
-            assert program("unlink", os.fsencode(tmp_path / "out")) == -EBUSY
+    with (
+        FilePolicy(allow_read=[tmp_path / "one"], allow_write=[tmp_path / "out"]) as files,
+        FakeMachine(LinuxPersonality(files=files)) as machine,
+    ):
+        program = Program(machine)
+        assert reads(program, tmp_path / "one") == b"one"
+        assert program.open(tmp_path / "two") == -ENOENT
+        assert program.open(tmp_path / "one", O_RDWR) == -EROFS
+        assert program.open(tmp_path / "one" / ".." / "two") in (-ENOENT, -ENOTDIR)
+        fd = program.open(tmp_path / "out", O_RDWR | O_CREAT)
+        assert program("write", fd, b"made", 4) == 4
+        assert program("unlink", os.fsencode(tmp_path / "out")) == -EBUSY
     assert (tmp_path / "out").read_text() == "made"
     os.unlink(tmp_path / "one")
     os.symlink("two", tmp_path / "one")
