@@ -142,13 +142,16 @@ def test_overlapping_memslots_are_refused(guest: Guest) -> None:
 
 def test_the_native_part_is_built_when_it_is_older(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert build.TARGET.exists()
-    target = tmp_path / "built.so"
+    target, source = tmp_path / "built.so", tmp_path / "source.c"
     monkeypatch.setattr(build, "TARGET", target)
+    monkeypatch.setattr(build, "SOURCE", source)
+    source.touch()
     assert not build.is_current()
     target.touch()
     assert build.is_current()
     assert not build.build()
-    os.utime(target, (1, 1))
+    later = target.stat().st_mtime + 10
+    os.utime(source, (later, later))
     assert not build.is_current()
 
 
