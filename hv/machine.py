@@ -103,6 +103,8 @@ class Machine:
         self.programs = 0
         self._pool: list[Vcpu] = []
         self._vcpus: list[Vcpu] = []
+        """By index, which is good once: with those that are closed since they crashed."""
+        self._retired = 0
         self._closed = False
         with contextlib.ExitStack() as undo:
             self.kvm = Kvm()
@@ -211,8 +213,10 @@ class Machine:
         if vcpu is None: return
         if not any(core.vcpu is vcpu for core in self.cores):
             self.give_back(vcpu)
-        elif any(core.in_guest is vcpu for core in self.cores):
-            vcpu.kick()  # its core gives it back when it is out
+            return
+        # Its core gives it back.  It must be out of the guest before the tables it runs on go.
+        for core in self.cores:
+            if core.in_guest is vcpu: self._stop(core)
 
     def process_ended(self, s: int, status: int) -> None:
         process = self.processes.pop(s, None)
@@ -279,7 +283,7 @@ class Machine:
         return vcpu
 
     def _new_vcpu(self) -> Vcpu:
-        if len(self._vcpus) < self._max_vcpus:
+        if len(self._vcpus) < min(self._max_vcpus + self._retired, MAX_VCPUS, self.kvm.max_vcpus):
             vcpu = Vcpu(self.vm, self.gate, len(self._vcpus))
             self._vcpus.append(vcpu)
             return vcpu
@@ -304,13 +308,21 @@ class Machine:
         assert isinstance(vcpu, Vcpu)
         if vcpu not in self._pool: self._pool.append(vcpu)
 
+    def retire(self, vcpu: Engine) -> None:
+        """The vCPU crashed: what KVM made of its state then, nobody knows, so it is not used again."""
+        vcpu.close()
+        self._retired += 1
+
     def quiesce(self) -> None:
         """Brings every vCPU out of its guest.  Hold the big lock: as long as it is held they stay out."""
         for core in self.cores:
-            vcpu = core.in_guest
-            while core.in_guest is vcpu and vcpu is not None:
-                vcpu.kick()
-                time.sleep(0)
+            self._stop(core)
+
+    def _stop(self, core: Core) -> None:
+        vcpu = core.in_guest
+        while core.in_guest is vcpu and vcpu is not None:
+            vcpu.kick()
+            time.sleep(0)
 
     def recycle_tables(self) -> None:
         """Makes freed page-table frames usable again, if enough have come together.  Hold the big lock."""
@@ -447,7 +459,7 @@ class Machine:
         self.end_process(culprit.process, 128 + signal_of(fault.vector), reason, culprit)
 
     def crash(self, culprit: Thread, vcpu: Engine) -> None:
-        """The vCPU itself gave up: the program ends, and the vCPU is not used again."""
+        """The vCPU itself gave up: the program ends.  Its core retires the vCPU."""
         self.end_process(culprit.process, 134, f"the virtual CPU failed: {vcpu.crash_reason}", culprit)
 
     def stray_access(self, culprit: Thread, vcpu: Engine) -> None:
@@ -503,7 +515,7 @@ class Machine:
             "transitions_checked": self.checker.transitions,
             "invariants_evaluated": self.checker.clauses,
             "programs": self.programs,
-            "vcpus": len(self._vcpus),
+            "vcpus": len(self._vcpus) - self._retired,
             "pages_used": C.used_pages,
             "blocks_used": C.used_blocks,
             "memory_resident": self.memory.resident(),
