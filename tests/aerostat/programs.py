@@ -97,6 +97,8 @@ def assert_idle(machine: Machine) -> None:
     statistics = machine.statistics()
     assert (statistics["pages_used"], statistics["blocks_used"]) == (1, 0)
     hypervisor = machine.hypervisor
+    with hypervisor.lock:  # a core that was stopped for the program's end may still be on its way out
+        assert hypervisor.lock.wait_for(lambda: all(core.idle for core in hypervisor.cores), GUARD)
     assert not hypervisor.threads
     assert not hypervisor.processes
     assert sorted(map(id, hypervisor._pool)) == sorted(map(id, hypervisor._vcpus)), "a vCPU is lost, or free twice"

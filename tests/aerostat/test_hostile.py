@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import pytest
 
 from abi.layout import SYSTEM_BASE
 from aerostat import Machine
+from hv.engine import CRASHED, MMIO
 from hv.report import VECTORS, signal_of
 from tests.aerostat.programs import REPOSITORY, Outcome, assert_idle, run, succeeds
 
@@ -176,3 +177,30 @@ def test_every_call_has_a_hostile_test() -> None:
     untested = {call.name for call in CALLS if call.arguments and f"aero_{call.name}(" not in source}
     # These two take a status, any value of which is good (test_programs.test_statuses).
     assert untested <= {"thread_exit", "process_exit"}
+
+
+def test_a_vcpu_that_gives_up_ends_its_program_and_is_not_used_again(new_machine: Callable[..., Machine]) -> None:
+    machine = new_machine("8M")
+    succeeds(machine, "demo/hello", linux=False)
+    hypervisor = machine.hypervisor
+    broken = hypervisor._vcpus[0]
+    broken.run = lambda: CRASHED
+    outcome = run(machine, "demo/hello", linux=False)
+    assert outcome.status == 134
+    assert "the virtual CPU failed" in outcome.reason
+    assert broken.fd == -1, "it is closed"
+    assert broken not in hypervisor._pool
+    assert succeeds(machine, "demo/hello", linux=False)
+    assert machine.statistics()["vcpus"] == 1
+    assert [vcpu.index for vcpu in hypervisor._vcpus] == [0, 1], "an index is good once"
+
+
+def test_stray_access_ends_the_program(new_machine: Callable[..., Machine]) -> None:
+    machine = new_machine("8M")
+    succeeds(machine, "demo/hello", linux=False)
+    vcpu, real = machine.hypervisor._vcpus[0], machine.hypervisor._vcpus[0].run
+    vcpu.run = lambda: MMIO
+    outcome = run(machine, "demo/hello", linux=False)
+    vcpu.run = real
+    assert (outcome.status, outcome.reason[:25]) == (135, "access to unbacked memory")
+    assert_idle(machine)
