@@ -19,6 +19,8 @@ from kernel.objects import Thread as KernelThread
 
 FLAGS_A_WALK_SETS: Final = 0x60
 """ACCESSED and DIRTY: no difference between two translations."""
+TELLING: Final = frozenset(("entry", "permission", "kind", "state", "result"))
+"""The fields whose writes mean something here."""
 
 
 class Listener(Protocol):
@@ -55,7 +57,9 @@ class Effects:
         threads: list[tuple[KernelThread, str, int]] | None = None
         processes: list[tuple[KernelProcess, int]] | None = None
         for write in k.journal:
-            written, field = write[0], write[1]
+            field = write[1]
+            if field not in TELLING: continue
+            written = write[0]
             if field == "entry" or field == "permission":
                 if isinstance(written, PageTable) and len(write) == 4:
                     if entries is None:
