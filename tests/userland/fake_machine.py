@@ -9,9 +9,11 @@ from __future__ import annotations
 import os
 import select
 import time
+from collections import defaultdict
 from collections.abc import Callable
 
 from abi.layout import BLOCK_SIZE, PAGE_SIZE, READ, STACK_TOP, USER_END, USER_MIN, WRITE
+from hv.engine import Context
 from hv.personality import BLOCKED, RETRY, Fault, UserFault
 from userland.linux.personality import LinuxPersonality
 
@@ -160,6 +162,19 @@ class FakeRegisters:
         self.r8 = self.r9 = self.r10 = self.r11 = self.r12 = self.r13 = self.r14 = self.r15 = 0
 
 
+class FakeEngine:
+    """The extended registers alone."""
+
+    def __init__(self) -> None:
+        self.extended = b"initial"
+
+    def save(self) -> Context:
+        return Context(b"", b"", self.extended)
+
+    def load(self, context: Context, cr3: int) -> None:
+        self.extended = context.extended
+
+
 class FakeThread:
     def __init__(self, process: FakeProcess, rip: int = IMAGE_START, rsp: int = STACK_TOP - 4096) -> None:
         self.process = process
@@ -173,7 +188,7 @@ class FakeThread:
         self.gs_base = 0
         self.blocked = False
         self.retry = False
-        self.extended_state = b"initial"
+        self.engine = FakeEngine()
         process.threads.append(self)
 
     def exit(self, status: int = 0) -> None:
@@ -301,6 +316,19 @@ class FakeSystem:
         return 0
 
 
+class FakeFrames:
+    def gpa(self, root: int) -> int:
+        return 0
+
+
+class FakeKernel:
+    """Knows the root tables of processes, which nothing here needs."""
+
+    def __init__(self) -> None:
+        self.process: dict[int, FakeKernel] = defaultdict(FakeKernel)
+        self.root = 0
+
+
 class FakeRange:
     address = IMAGE_START
     length = IMAGE_END - IMAGE_START
@@ -325,6 +353,8 @@ class FakeMachine:
         self.processes: list[FakeProcess] = []
         self.ticks: dict[int, Callable[[FakeThread], None]] = {}
         self.system = FakeSystem()
+        self.frames = FakeFrames()
+        self.kernel = FakeKernel()
         self.process = self.spawn()
         self.thread = self.process.threads[0]
 

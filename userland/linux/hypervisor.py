@@ -9,6 +9,8 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
+from hv.engine import Context
+
 
 class Registers(Protocol):
     """The general registers of a stopped thread, as the program will see them when it goes on."""
@@ -74,6 +76,13 @@ class Events(Protocol):
     def when_ready(self, fd: int, direction: str, callback: Callable[[], object], /) -> Cancellable: ...
 
 
+class Engine(Protocol):
+    """The vCPU that holds a stopped thread's registers, all of them."""
+
+    def save(self) -> Context: ...
+    def load(self, context: Context, cr3: int, /) -> None: ...
+
+
 class System(Protocol):
     """The kernel's native calls."""
 
@@ -83,6 +92,12 @@ class System(Protocol):
 class Machine(Protocol):
     @property
     def system(self) -> System: ...
+    @property
+    def frames(self) -> Any:
+        """Page-table frames: ``gpa(root)`` is what CR3 holds."""
+
+    @property
+    def kernel(self) -> Any: ...
     @property
     def events(self) -> Events: ...
     @property
@@ -123,6 +138,8 @@ class Thread(Protocol):
     def regs(self) -> Registers: ...
     @property
     def machine(self) -> Machine: ...
+    @property
+    def engine(self) -> Engine: ...
     def exit(self, status: int = 0, /) -> None: ...
     def block(self) -> None: ...
     def kick(self) -> None: ...
@@ -130,5 +147,6 @@ class Thread(Protocol):
 
 
 __all__ = [
-    "Cancellable", "Events", "Image", "Machine", "PageRange", "Process", "Registers", "System", "Thread", "UserMemory",
+    "Cancellable", "Engine", "Events", "Image", "Machine", "PageRange", "Process", "Registers", "System", "Thread",
+    "UserMemory",
 ]  # fmt: skip

@@ -12,6 +12,7 @@ import struct
 from typing import TYPE_CHECKING, Final
 
 from abi.layout import USER_END
+from hv.engine import Context
 from hv.personality import BLOCKED, UserFault
 from userland.linux.errors import EINTR, LinuxError
 from userland.linux.task import LinuxProcess, Task
@@ -282,17 +283,18 @@ def save_extended_state(task: Task, frame: int) -> None:
     They are kept on the host, not in the frame (its fpstate pointer is null): what comes back is what was saved.  A
     frame below the new one was left by longjmp and is forgotten.
     """
-    state = getattr(task.thread, "extended_state", None)
     task.floating = [kept for kept in task.floating if kept[0] > frame]
-    if state is not None:
-        task.floating.append((frame, bytes(state)))
+    task.floating.append((frame, task.thread.engine.save().extended))
 
 
 def restore_extended_state(task: Task, frame: int) -> None:
-    """Puts back what was saved under ``frame``."""
+    """Puts back what was saved under ``frame``; before the other registers, which are loaded with it."""
     for address, state in task.floating:
         if address == frame:
-            task.thread.extended_state = state  # type: ignore[attr-defined]
+            thread, machine = task.thread, task.thread.machine
+            root = machine.frames.gpa(machine.kernel.process[thread.process.id].root)
+            now = thread.engine.save()
+            thread.engine.load(Context(now.registers, now.segments, state), root)
             break
     task.floating = [kept for kept in task.floating if kept[0] > frame]
 
