@@ -8,8 +8,17 @@ from __future__ import annotations
 import threading
 from typing import TYPE_CHECKING, Final
 
-from abi.layout import NATIVE_FIRST
-from hv.engine import CRASHED, FAULT, PREEMPTED, SYSCALL, Engine
+from abi.layout import EXECUTE, NATIVE_FIRST, READ, WRITE
+from hv.engine import (
+    CRASHED,
+    FAULT,
+    PAGE_FAULT,
+    PAGE_FAULT_FETCH,
+    PAGE_FAULT_WRITE,
+    PREEMPTED,
+    SYSCALL,
+    Engine,
+)
 from hv.personality import BLOCKED, Fault
 from hv.vcpu import slice_start, slice_stop
 
@@ -20,6 +29,7 @@ if TYPE_CHECKING:
 else:
     from kernel.journaled import scheduler
 
+PERMITTED_RETRIES: Final = 8
 TIME_SLICE_NS: Final = 10_000_000
 """A thread that others wait for gives way after at most this long."""
 
@@ -78,14 +88,15 @@ class Core:
 
     def _run(self, thread: Thread) -> None:
         """Runs the core's current thread until another one is to run, or the machine stops."""
-        machine, lock = self.machine, self.machine.big_lock
-        acquire, release = lock.acquire, lock.release
+        machine, raw = self.machine, self.machine.lock.raw
+        acquire, release, settle = raw.acquire, raw.release, machine.effects.settle
         R = machine.kernel.core[self.index]
         t = thread.id
         self.vcpu = vcpu = thread.engine
         run = vcpu.run
         while True:
             self.in_guest = vcpu
+            settle()
             release()
             trap = run()
             self.in_guest = None
@@ -130,9 +141,24 @@ class Core:
         machine = self.machine
         fault = Fault(vcpu.vector, vcpu.error_code, vcpu.fault_address if vcpu.vector == 14 else 0, vcpu.rip)
         machine.last_traps.append((thread.id, -1 - fault.vector, fault.fault_address))
+        if fault.vector == PAGE_FAULT and self._permitted(thread, fault): return
         personality = thread.process.personality
         if personality is not None and personality.fault(thread, fault): return
         if not thread.gone: machine.kill_for_fault(thread, fault)
+
+
+    @staticmethod
+    def _permitted(thread: Thread, fault: Fault) -> bool:
+        """The kernel allows what faulted: hardware may keep an upper-level entry that was replaced, and finds the new
+        one when the instruction is tried again.  A few times; then the fault is taken for what it says."""
+        allowed = thread.process.permissions(fault.fault_address)
+        code = fault.error_code
+        need = WRITE if code & PAGE_FAULT_WRITE else EXECUTE if code & PAGE_FAULT_FETCH else READ
+        if allowed is None or not allowed & need: return False
+        place = (fault.rip, fault.fault_address)
+        thread.retries = thread.retries + 1 if thread.retried == place else 1
+        thread.retried = place
+        return thread.retries <= PERMITTED_RETRIES
 
 
 assert NATIVE_FIRST == 0x1000

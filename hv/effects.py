@@ -17,10 +17,20 @@ from kernel.objects import ENDED, FREE, MAPPED, MAPPED_BLOCK, PROCESS, READY, TA
 from kernel.objects import Process as KernelProcess
 from kernel.objects import Thread as KernelThread
 
-FLAGS_A_WALK_SETS: Final = 0x60
-"""ACCESSED and DIRTY: no difference between two translations."""
 TELLING: Final = frozenset(("entry", "permission", "kind", "state", "result"))
 """The fields whose writes mean something here."""
+
+
+def joined(runs: list[tuple[int, int]]) -> list[tuple[int, int]]:
+    """Runs of pages, (first, count), sorted, with neighbours made one."""
+    found: list[tuple[int, int]] = []
+    for first, count in sorted(runs):
+        if found and found[-1][0] + found[-1][1] >= first:
+            start, before = found[-1]
+            found[-1] = (start, max(before, first + count - start))
+        else:
+            found.append((first, count))
+    return found
 
 
 class Listener(Protocol):
@@ -48,9 +58,24 @@ class Effects:
         self._frames = frames
         self._system_entry = gate.system_pml4_entry()
         self._listener = listener
+        # What is still to be done to pages, as runs: a call to the host costs the same for one page as for many.
+        self._drops: list[tuple[int, int]] = []
+        self._releases: list[tuple[int, int]] = []
+
+    def settle(self) -> None:
+        """Drops the translations, and releases the pages, of the transitions so far.  Before the big lock is given
+        up, so that no system call returns before what it took away is out of reach."""
+        if self._drops:
+            for first, count in joined(self._drops):
+                self._memory.drop(first, count)
+            self._drops.clear()
+        if self._releases:
+            for first, count in joined(self._releases):
+                self._memory.release(first, count)
+            self._releases.clear()
 
     def apply(self) -> None:
-        """Carries out the transition that the journal is of."""
+        """Carries out the transition that the journal is of, but for what ``settle`` does."""
         k = self._k
         entries: dict[tuple[int, int], None] | None = None
         kinds: dict[int, int] | None = None
@@ -110,8 +135,10 @@ class Effects:
                 if k.table[p].level == 4:
                     self._frames.set_entry(p, SYSTEM_SLOT, self._system_entry)
             elif kind == MAPPED:
+                if self._releases: self.settle()  # it may be among them, and is somebody's again
                 memory.ensure(p)
             elif kind == MAPPED_BLOCK:
+                if self._releases: self.settle()
                 memory.ensure(p + BLOCK_PAGES - 1)
                 memory.huge(p)
 
@@ -136,7 +163,7 @@ class Effects:
                 page = (before & 0x000F_FFFF_FFFF_F000) >> PAGE_SHIFT
                 # A page that this transition frees is released below, which drops its translations too.
                 if not (page in kinds and k.page[page].kind == FREE):
-                    self._memory.drop(page, BLOCK_PAGES if X.level == 2 else 1)
+                    self._drops.append((page, BLOCK_PAGES if X.level == 2 else 1))
 
     def _after_entries(self, kinds: dict[int, int]) -> None:
         k = self._k
@@ -144,9 +171,9 @@ class Effects:
             if k.page[p].kind != FREE or before == FREE:
                 continue
             if before == MAPPED:
-                self._memory.release(p)
+                self._releases.append((p, 1))
             elif before == MAPPED_BLOCK:
-                self._memory.release(p, BLOCK_PAGES)
+                self._releases.append((p, BLOCK_PAGES))
             elif before == TABLE:
                 self._frames.free(p)
                 k.table.pop(p, None)

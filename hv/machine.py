@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import os
 import select
-import threading
 import time
 from collections import Counter, deque
 from collections.abc import Callable, Sequence
@@ -32,6 +31,7 @@ from hv.events import Events
 from hv.gate import MAX_VCPUS, Gate
 from hv.guest_memory import GuestMemory
 from hv.kvm import Kvm
+from hv.lock import BigLock
 from hv.page_tables import TableFrames
 from hv.personality import BLOCKED, RETRY, Fault, Personality, UserFault
 from hv.probe import lstar_cpl
@@ -88,9 +88,7 @@ class Machine:
         if not 1 <= cores <= MAX_CORES: raise ValueError(f"{cores} cores are not within 1 to {MAX_CORES}")
         self.kernel = boot(blocks, cores)
         self.checker = Checker(self.kernel, check)
-        self.big_lock = threading.Lock()
-        self.lock = threading.Condition(self.big_lock)
-        """The big kernel lock: all state but the inside of running guests is under it."""
+        self.lock = BigLock(self._settle)
         self.started_at = time.monotonic()
         self.stopping = False
         self.failure: BaseException | None = None
@@ -129,6 +127,9 @@ class Machine:
         self._running = False
 
     # Steps of the kernel.
+
+    def _settle(self) -> None:
+        self.effects.settle()
 
     def step(self, transition: Callable[..., int], *arguments: int) -> int:
         """Runs one transition, checks it, and carries out what it means for the machine.  Hold the big lock."""

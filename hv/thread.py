@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 class Thread:
     """One thread of a process.  Hold the big lock; registers only while it does not run."""
 
-    __slots__ = ("begin", "context", "gone", "id", "machine", "process", "retry", "result", "vcpu")
+    __slots__ = ("begin", "context", "gone", "id", "machine", "process", "result", "retried", "retries", "retry", "vcpu")
 
     def __init__(
         self, machine: Machine, process: Process, id: int, rip: int, rsp: int, rdi: int = 0, fs_base: int = 0
@@ -29,6 +29,9 @@ class Thread:
         """What rax becomes when it has a vCPU again."""
         self.retry = False
         """The call it was blocked in is to be dispatched again."""
+        self.retried = (0, 0)
+        self.retries = 0
+        """How often the instruction at ``retried`` (rip, address) faulted though it may do what it does."""
         self.gone = False
 
     @property
