@@ -14,7 +14,9 @@ if TYPE_CHECKING:
 class Thread:
     """One thread of a process.  Hold the big lock; registers only while it does not run."""
 
-    __slots__ = ("begin", "context", "gone", "id", "machine", "process", "result", "retried", "retries", "retry", "vcpu")
+    __slots__ = (
+        "begin", "context", "gone", "id", "machine", "process", "result", "retried", "retries", "retry", "vcpu",
+    )  # fmt: skip
 
     def __init__(
         self, machine: Machine, process: Process, id: int, rip: int, rsp: int, rdi: int = 0, fs_base: int = 0
