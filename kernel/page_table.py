@@ -87,6 +87,53 @@ def free_table_if_empty(k: Kernel, x: int) -> int:
     return q
 
 
+def room_for_page(k: Kernel, s: int, i4: int, i3: int, i2: int, i1: int, pages: int) -> int:
+    """0 if process s can map a 4 KiB page at these indices and its container can pay for the missing tables and
+    ``pages`` more; else -EEXIST or -ENOMEM."""
+    S = k.process[s]
+    C = k.container[S.container]
+    x3 = table_under(k, S.root, i4)
+    x2 = table_under(k, x3, i3)
+    if x2 != 0:
+        q = k.table[x2].entry[i2]
+        if q == 0: return OK if C.pages >= pages + 1 else -ENOMEM
+        if k.page[q].kind != TABLE: return -EEXIST
+        if k.table[q].entry[i1] != 0: return -EEXIST
+        return OK if C.pages >= pages else -ENOMEM
+    if x3 != 0: return OK if C.pages >= pages + 2 else -ENOMEM
+    return OK if C.pages >= pages + 3 else -ENOMEM
+
+
+def room_for_block(k: Kernel, s: int, i4: int, i3: int, i2: int) -> int:
+    """0 if process s can map a 2 MiB block at these indices and its container can pay for the missing tables; else
+    -EEXIST (also for a table at that entry) or -ENOMEM."""
+    S = k.process[s]
+    C = k.container[S.container]
+    x3 = table_under(k, S.root, i4)
+    x2 = table_under(k, x3, i3)
+    if x2 != 0: return -EEXIST if k.table[x2].entry[i2] != 0 else OK
+    if x3 != 0: return OK if C.pages >= 1 else -ENOMEM
+    return OK if C.pages >= 2 else -ENOMEM
+
+
+def level_2_table(k: Kernel, s: int, i4: int, i3: int) -> int:
+    """The level-2 table for these indices of process s, created with the one above it if need be."""
+    x4 = k.process[s].root
+    x3 = table_under(k, x4, i4)
+    if x3 == 0: x3 = new_table(k, s, x4, i4, 3, i4 * SPAN_4)
+    x2 = table_under(k, x3, i3)
+    if x2 == 0: x2 = new_table(k, s, x3, i3, 2, i4 * SPAN_4 + i3 * SPAN_3)
+    return x2
+
+
+def level_1_table(k: Kernel, s: int, i4: int, i3: int, i2: int) -> int:
+    """The level-1 table for these indices of process s, created with those above it if need be."""
+    x2 = level_2_table(k, s, i4, i3)
+    x1 = table_under(k, x2, i2)
+    if x1 == 0: x1 = new_table(k, s, x2, i2, 1, i4 * SPAN_4 + i3 * SPAN_3 + i2 * SPAN_2)
+    return x1
+
+
 def set_leaf(k: Kernel, s: int, x: int, i: int, v: int, p: int, permission: int) -> None:
     """Maps page (or block) p at entry i of table x, which is virtual page v of process s."""
     X = k.table[x]
@@ -127,27 +174,10 @@ def map_page(k: Kernel, s: int, i4: int, i3: int, i2: int, i1: int, permission: 
     mapped there; -ENOMEM: the container cannot pay for the page and the missing tables."""
     if not indices_valid(i4, i3, i2, i1): return -EINVAL
     if not permission_valid(permission): return -EINVAL
-    S = k.process[s]
-    C = k.container[S.container]
-    x4 = S.root
-    x3 = table_under(k, x4, i4)
-    x2 = table_under(k, x3, i3)
-    if x2 != 0:
-        if k.table[x2].entry[i2] != 0 and table_under(k, x2, i2) == 0: return -EEXIST
-    x1 = table_under(k, x2, i2)
-    if x1 != 0:
-        if k.table[x1].entry[i1] != 0: return -EEXIST
-        if C.pages < 1: return -ENOMEM
-    elif x2 != 0:
-        if C.pages < 2: return -ENOMEM
-    elif x3 != 0:
-        if C.pages < 3: return -ENOMEM
-    else:
-        if C.pages < 4: return -ENOMEM
-    if x3 == 0: x3 = new_table(k, s, x4, i4, 3, i4 * SPAN_4)
-    if x2 == 0: x2 = new_table(k, s, x3, i3, 2, i4 * SPAN_4 + i3 * SPAN_3)
-    if x1 == 0: x1 = new_table(k, s, x2, i2, 1, i4 * SPAN_4 + i3 * SPAN_3 + i2 * SPAN_2)
-    p = allocate_page(k, S.container, MAPPED)
+    refusal = room_for_page(k, s, i4, i3, i2, i1, 1)
+    if refusal != OK: return refusal
+    x1 = level_1_table(k, s, i4, i3, i2)
+    p = allocate_page(k, k.process[s].container, MAPPED)
     set_leaf(k, s, x1, i1, page_number(i4, i3, i2, i1), p, permission)
     return OK
 
@@ -156,21 +186,12 @@ def map_block(k: Kernel, s: int, i4: int, i3: int, i2: int, permission: int) -> 
     """Maps a zeroed 2 MiB block by one level-2 entry.  Errors as map_page; a table at that entry is -EEXIST."""
     if not indices_valid(i4, i3, i2, 0): return -EINVAL
     if not permission_valid(permission): return -EINVAL
-    S = k.process[s]
-    C = k.container[S.container]
-    x4 = S.root
-    x3 = table_under(k, x4, i4)
-    x2 = table_under(k, x3, i3)
-    if x2 != 0:
-        if k.table[x2].entry[i2] != 0: return -EEXIST
-    elif x3 != 0:
-        if C.pages < 1: return -ENOMEM
-    else:
-        if C.pages < 2: return -ENOMEM
-    if C.blocks < 1: return -ENOMEM
-    if x3 == 0: x3 = new_table(k, s, x4, i4, 3, i4 * SPAN_4)
-    if x2 == 0: x2 = new_table(k, s, x3, i3, 2, i4 * SPAN_4 + i3 * SPAN_3)
-    p = allocate_block(k, S.container)
+    refusal = room_for_block(k, s, i4, i3, i2)
+    if refusal != OK: return refusal
+    c = k.process[s].container
+    if k.container[c].blocks < 1: return -ENOMEM
+    x2 = level_2_table(k, s, i4, i3)
+    p = allocate_block(k, c)
     set_leaf(k, s, x2, i2, page_number(i4, i3, i2, 0), p, permission)
     return OK
 
@@ -253,25 +274,9 @@ def share_page(
     p = k.table[y1].entry[j1]
     if p == 0: return -EFAULT
     if not narrower(permission, k.table[y1].permission[j1]): return -EINVAL
-    D = k.process[d]
-    C = k.container[D.container]
-    x4 = D.root
-    x3 = table_under(k, x4, i4)
-    x2 = table_under(k, x3, i3)
-    if x2 != 0:
-        if k.table[x2].entry[i2] != 0 and table_under(k, x2, i2) == 0: return -EEXIST
-    x1 = table_under(k, x2, i2)
-    if x1 != 0:
-        if k.table[x1].entry[i1] != 0: return -EEXIST
-    elif x2 != 0:
-        if C.pages < 1: return -ENOMEM
-    elif x3 != 0:
-        if C.pages < 2: return -ENOMEM
-    else:
-        if C.pages < 3: return -ENOMEM
-    if x3 == 0: x3 = new_table(k, d, x4, i4, 3, i4 * SPAN_4)
-    if x2 == 0: x2 = new_table(k, d, x3, i3, 2, i4 * SPAN_4 + i3 * SPAN_3)
-    if x1 == 0: x1 = new_table(k, d, x2, i2, 1, i4 * SPAN_4 + i3 * SPAN_3 + i2 * SPAN_2)
+    refusal = room_for_page(k, d, i4, i3, i2, i1, 0)
+    if refusal != OK: return refusal
+    x1 = level_1_table(k, d, i4, i3, i2)
     set_leaf(k, d, x1, i1, page_number(i4, i3, i2, i1), p, permission)
     return OK
 
@@ -289,19 +294,9 @@ def share_block(
     if p == 0: return -EFAULT
     if k.page[p].kind != MAPPED_BLOCK: return -EFAULT
     if not narrower(permission, k.table[y2].permission[j2]): return -EINVAL
-    D = k.process[d]
-    C = k.container[D.container]
-    x4 = D.root
-    x3 = table_under(k, x4, i4)
-    x2 = table_under(k, x3, i3)
-    if x2 != 0:
-        if k.table[x2].entry[i2] != 0: return -EEXIST
-    elif x3 != 0:
-        if C.pages < 1: return -ENOMEM
-    else:
-        if C.pages < 2: return -ENOMEM
-    if x3 == 0: x3 = new_table(k, d, x4, i4, 3, i4 * SPAN_4)
-    if x2 == 0: x2 = new_table(k, d, x3, i3, 2, i4 * SPAN_4 + i3 * SPAN_3)
+    refusal = room_for_block(k, d, i4, i3, i2)
+    if refusal != OK: return refusal
+    x2 = level_2_table(k, d, i4, i3)
     set_leaf(k, d, x2, i2, page_number(i4, i3, i2, 0), p, permission)
     return OK
 
