@@ -19,5 +19,5 @@ What an emulated processor does not do, so that tests which need it belong in fi
   stub) that the nested page tables do not map yet. Any other exception on that vCPU beforehand maps them, for which
   hv.vcpu rehearses one.
 
-Tests here see AEROSTAT_LAB=1 in their environment. One that waits for a guest for ever is ended after a minute.
+Tests here see AEROSTAT_LAB=1 in their environment. One that waits for a guest for ever is ended after two minutes.
 """

@@ -13,7 +13,7 @@ _TRAILER = "TRAILER!!!"
 
 
 class CpioWriter:
-    """Writes one archive to `out`, every member owned by root and dated 1970, so that equal input gives equal bytes."""
+    """Writes one archive to `out`, every member owned by root and dated 1970: no file is older than another."""
 
     def __init__(self, out: BinaryIO) -> None:
         self._out = out

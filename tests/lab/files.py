@@ -19,11 +19,23 @@ BATCHES = {
     "hypervisor": Batch(
         (
             "tests/lab/inside/test_host_kind.py",
+            "tests/hv/test_context.py",
             "tests/hv/test_gate.py",
+            "tests/hv/test_guest_memory.py",
+            "tests/hv/test_kvm.py",
+            "tests/hv/test_page_tables.py",
+            "tests/hv/test_probe.py",
             "tests/hv/test_vcpu.py",
         )
     ),
-    "parallel": Batch(("tests/lab/inside/test_host_kind.py",), processors=2),
+    "parallel": Batch(
+        (
+            "tests/lab/inside/test_host_kind.py",
+            "tests/hv/test_preemption.py",
+            "tests/hv/test_translations.py",
+        ),
+        processors=2,
+    ),
 }
 """Each run has four minutes. Python is about 13 times slower there than outside: split a batch before it needs more
 than half of that, because a busy host halves the speed again."""

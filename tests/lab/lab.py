@@ -17,6 +17,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from hv.native.build import build
 from tests.lab.image import REPOSITORY, build_base, write_repository
 from tests.lab.kernel import Kernel, obtain_kernel
 
@@ -84,6 +85,7 @@ def run(
     KernelUnavailable if no kernel can be fetched.
     """
     qemu, busybox = _program("qemu-system-x86_64"), Path(_program("busybox"))
+    build()  # there is no compiler in the lab
     result = LabResult(tuple(files))
     with tempfile.TemporaryDirectory(prefix="aerostat-lab-") as scratch:
         image, results = Path(scratch, "image.cpio"), Path(scratch, "results.xml")
@@ -159,8 +161,8 @@ def _job(files: Sequence[str], arguments: Sequence[str]) -> str:
     """The shell commands that run in the lab. The other processors come last: see inside/keep_vm.py for why."""
     options = ["-v", "--tb=short", "--durations=5", "-pno:cacheprovider"]
     options += ["-ojunit_family=xunit1", "--junitxml=/tmp/results"]
-    # A test that waits for a guest for ever shows where, and costs one minute, not four.
-    options += ["-ofaulthandler_timeout=60", "-ofaulthandler_exit_on_timeout=true"]
+    # A test that waits for a guest for ever shows where, and costs two minutes, not four.
+    options += ["-ofaulthandler_timeout=120", "-ofaulthandler_exit_on_timeout=true"]
     pytest = [sys.executable, "-m", "pytest", *options, *arguments, *files]
     return (
         f"cd {shlex.quote(str(REPOSITORY))}\n"
