@@ -7,6 +7,7 @@ import struct
 import time
 from typing import Final
 
+from hv.personality import BLOCKED
 from userland.linux.errors import EINVAL, EPERM, LinuxError
 from userland.linux.registers import signed32
 from userland.linux.signals import Signal, send_to_process
@@ -120,17 +121,19 @@ def sys_clock_nanosleep(task: Task, clock: int, flags: int, wanted: int, left: i
         return 0
     else:
         deadline = wait.deadline
-    task.leftover = 0 if flags & _TIMER_ABSTIME else left
-    return task.block_on((), deadline=deadline)
+    result = task.block_on((), deadline=deadline)
+    if left and not flags & _TIMER_ABSTIME:
+        if result == BLOCKED:
+            task.leftover = left
+        else:
+            write_rest(task, left, deadline)
+    return result
 
 
-def write_leftover(task: Task) -> None:
+def write_rest(task: Task, address: int, deadline: float) -> None:
     """A sleep was ended by a signal: how long it still had to go."""
-    wait = task.wait
-    address, task.leftover = task.leftover, 0
-    if wait is not None and wait.deadline is not None:
-        rest = max(int((wait.deadline - time.monotonic()) * _NANO), 0)
-        task.memory.write(address, TIMESPEC.pack(*divmod(rest, _NANO)))
+    rest = max(int((deadline - time.monotonic()) * _NANO), 0)
+    task.memory.write(address, TIMESPEC.pack(*divmod(rest, _NANO)))
 
 
 # The interval timer: ITIMER_REAL and alarm, which share it.

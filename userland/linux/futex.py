@@ -9,6 +9,7 @@ import struct
 import time
 from typing import Final
 
+from hv.personality import BLOCKED
 from userland.linux.errors import EAGAIN, EINVAL, ENOSYS, ETIMEDOUT
 from userland.linux.registers import signed32
 from userland.linux.structs import TIMESPEC
@@ -107,7 +108,7 @@ def _wait(task: Task, address: int, value: int, bits: int, timeout: int, operati
     if task.memory.read_u32(address) != value:
         return -EAGAIN
     result = task.block_on((), deadline=deadline)
-    if task.wait is not None:
+    if result == BLOCKED and task.wait is not None:
         task.wait.futex = FutexWaiter(task, address, bits)
     return result
 

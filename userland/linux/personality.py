@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from userland.linux.policy import FilePolicy
 
 _FIRST_PID: Final = 100
+_INTERNAL: Final = 128 + 6
+"""Status of a program that a mistake of this personality ends."""
 
 
 class LinuxPersonality:
@@ -171,12 +173,14 @@ class LinuxPersonality:
         except Exception:
             if self._debug:
                 raise
-            name = call_name(number)
-            self.internal_errors[name] = self.internal_errors.get(name, 0) + 1
+            self._count_error(call_name(number))
             result = -EIO
         if task.attention:
             return self._attend(task, number, result)
         return result
+
+    def _count_error(self, name: str) -> None:
+        self.internal_errors[name] = self.internal_errors.get(name, 0) + 1
 
     def _resolve(self, number: int) -> tuple[Handler, int] | None:
         entry = resolve(number)
@@ -191,16 +195,17 @@ class LinuxPersonality:
 
     def _interrupted(self, task: Task, number: int) -> int:
         """A blocked call whose wait a signal ended."""
-        assert task.wait is not None
-        task.awaited = 0
-        if task.leftover:
-            from userland.linux.clock_calls import write_leftover
+        wait, address = task.wait, task.leftover
+        assert wait is not None
+        task.awaited = task.leftover = 0
+        if address and wait.deadline is not None:
+            from userland.linux.clock_calls import write_rest
 
             try:
-                write_leftover(task)
+                write_rest(task, address, wait.deadline)
             except UserFault:
                 return self._attend(task, number, -EFAULT)
-        return self._attend(task, number, task.wait.progress or -EINTR)
+        return self._attend(task, number, wait.progress or -EINTR)
 
     def stop(self, task: Task) -> None:
         """Brings a running thread out of the guest, to take a signal."""
@@ -212,32 +217,46 @@ class LinuxPersonality:
         """A wait has begun or ended, or a signal is pending."""
         if task.ended or task.process.ended or (result == BLOCKED and task.wait is not None):
             return BLOCKED
-        interrupted = task.wait is not None and task.wait.interrupted
         if task.wait is not None:
             task.wait.disarm()
             task.wait = None
         task.attention = False
-        if task.pending or task.process.pending or task.restore_mask is not None:
-            from userland.linux.signals import deliver
-
-            return deliver(task, number, result, interrupted=interrupted)
+        if task.pending or task.process.pending or task.restore_mask is not None or result == -EINTR:
+            return self._deliver(task, number, result)
         return result
+
+    def _deliver(self, task: Task, number: int, result: int) -> int:
+        from userland.linux.signals import deliver
+
+        try:
+            return deliver(task, number, result)
+        except Exception:
+            if self._debug:
+                raise
+            # The registers may be half a handler's: the program cannot go on.
+            self._count_error("signal delivery")
+            task.process.terminate(_INTERNAL)
+            return BLOCKED
 
     def preempted(self, thread: Thread) -> None:
         """The thread was stopped between two instructions: a pending signal gets its handler's frame now."""
         task = self._tasks.get(thread)
         if task is not None and task.attention and task.wait is None:
             task.attention = False
-            from userland.linux.signals import deliver
-
-            deliver(task, -1, BLOCKED, interrupted=False)
+            self._deliver(task, -1, BLOCKED)
 
     def fault(self, thread: Thread, fault: Fault) -> bool:
         """An exception: gives promised memory or runs the program's own handler; False: the program is to be killed."""
         task = self._tasks.get(thread) or self._task(thread)
         from userland.linux.faults import handle_fault
 
-        return handle_fault(task, fault)
+        try:
+            return handle_fault(task, fault)
+        except Exception:
+            if self._debug:
+                raise
+            self._count_error("page fault" if fault.vector == 14 else "exception")
+            return False
 
 
 __all__ = ["LinuxPersonality"]

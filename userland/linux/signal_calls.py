@@ -8,7 +8,7 @@ from typing import Final
 
 from hv.personality import BLOCKED
 from userland.linux.clock_calls import timespec
-from userland.linux.errors import EAGAIN, EINTR, EINVAL, ENOMEM, EPERM, ESRCH, LinuxError
+from userland.linux.errors import EAGAIN, EINVAL, ENOMEM, EPERM, ESRCH, LinuxError
 from userland.linux.registers import signed32
 from userland.linux.signals import (
     SI_TKILL,
@@ -200,9 +200,6 @@ def sys_pause(task: Task) -> int:
 def sys_rt_sigsuspend(task: Task, mask: int, size: int) -> int:
     _check_set_size(size)
     wait_with_mask(task, mask)
-    if task.wait is None and task.attention:
-        # Something that the new mask lets through is pending already.
-        return -EINTR
     return task.block_on(())
 
 
@@ -238,5 +235,6 @@ def sys_rt_sigtimedwait(task: Task, wanted: int, info: int, timeout: int, size: 
         deadline = time.monotonic() + seconds
     else:
         deadline = None
-    task.awaited = mask
-    return task.block_on((), deadline=deadline)
+    result = task.block_on((), deadline=deadline)
+    task.awaited = mask if result == BLOCKED else 0
+    return result

@@ -170,13 +170,13 @@ def take(task: Task, wanted: int) -> Signal | None:
     return found
 
 
-def deliver(task: Task, number: int, result: int, *, interrupted: bool) -> int:
+def deliver(task: Task, number: int, result: int) -> int:
     """Delivers what is pending at the end of system call ``number``; the result for rax, or BLOCKED.
 
-    ``interrupted``: the call was ended by a signal and is begun again if the handler wants it (or there is none).
+    A call that a signal has ended (EINTR) is begun again if the handler wants it, or if there is none.
     """
     regs = task.thread.regs
-    restart = interrupted and result == -EINTR
+    restart = result == -EINTR
     handled = False
     while (signal := take(task, ~task.blocked)) is not None:
         action = task.process.actions.get(signal.number)

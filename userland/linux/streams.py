@@ -96,9 +96,10 @@ class HostStream(OpenFile):
         if self.flags & O_NONBLOCK:
             return -EAGAIN
         result = task.block_on(((self.fd, "w"),))
-        if result == BLOCKED and task.wait is not None:
-            task.wait.progress = done
-        return result
+        if result != BLOCKED or task.wait is None:
+            return done or result
+        task.wait.progress = done
+        return BLOCKED
 
     def status(self) -> os.stat_result:
         return os.fstat(self.fd)

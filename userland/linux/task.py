@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from abi.layout import USER_END
 from hv.personality import BLOCKED, RETRY
 from userland.linux.descriptors import DescriptorTable
+from userland.linux.errors import EINTR
 from userland.linux.memory import AddressSpace
 from userland.linux.user_access import UserAccess
 
@@ -165,6 +166,9 @@ class Task:
         signal; the system call is then tried again from its start, with ``wait`` as it was left."""
         wait = self.wait
         if wait is None:
+            if self.attention:
+                # A signal is to be delivered first.
+                return -EINTR
             wait = self.wait = Wait()
             self.attention = True
         wait.deadline = deadline
