@@ -12,10 +12,11 @@ import json
 import os
 import platform
 import sys
-from collections.abc import Callable, Iterable, Iterator, Sequence
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from statistics import median
-from typing import Any
+from typing import Any, NamedTuple, TypeVar
 
 
 @dataclass(frozen=True)
@@ -45,9 +46,12 @@ def result(
     return Result(name, value, unit, goal, met, min(values) if many else None, max(values) if many else None, note)
 
 
-def rounds(count: int, **parts: Callable[[], float]) -> dict[str, list[float]]:
+T = TypeVar("T")
+
+
+def rounds(count: int, **parts: Callable[[], T]) -> dict[str, list[T]]:
     """Measures every part in turn, ``count`` times over, after one turn that does not count."""
-    samples: dict[str, list[float]] = {name: [] for name in parts}
+    samples: dict[str, list[T]] = {name: [] for name in parts}
     for turn in range(count + 1):
         for name, part in parts.items():
             value = part()
@@ -58,6 +62,25 @@ def rounds(count: int, **parts: Callable[[], float]) -> dict[str, list[float]]:
 def ratios(measured: Sequence[float], floor: Sequence[float]) -> list[float]:
     """Round by round, measured over floor."""
     return [one / other for one, other in zip(measured, floor, strict=True)]
+
+
+class Took(NamedTuple):
+    """Seconds that something took: on the clock, and of processors.  Where others use the machine as well, only the
+    second says something."""
+
+    clock: float
+    cpu: float
+
+
+def run_and_time(command: Sequence[str], env: Mapping[str, str] | None = None) -> Took:
+    """Runs a command to its end, its output discarded.  Raises RuntimeError if it fails."""
+    nowhere = [(os.POSIX_SPAWN_OPEN, 1, os.devnull, os.O_WRONLY, 0)]
+    start = time.perf_counter()
+    pid = os.posix_spawn(command[0], list(command), os.environ if env is None else env, file_actions=nowhere)
+    _, status, usage = os.wait4(pid, 0)
+    took = Took(time.perf_counter() - start, usage.ru_utime + usage.ru_stime)
+    if status != 0: raise RuntimeError(f"{' '.join(command)} ended with status {os.waitstatus_to_exitcode(status)}")
+    return took
 
 
 @contextlib.contextmanager
@@ -140,4 +163,4 @@ def run_table(title: str, measure: Callable[[int], Iterable[Result]], argv: Sequ
     return 0
 
 
-__all__ = ["Result", "host_facts", "pinned", "ratios", "result", "rounds", "run_table"]
+__all__ = ["Result", "Took", "host_facts", "pinned", "ratios", "result", "rounds", "run_and_time", "run_table"]

@@ -7,26 +7,18 @@ import re
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
+from functools import partial
 from typing import Final
 
 from aerostat import Machine
 from bench.built import ROOT, aerostat_command, built, environment
-from bench.measure import Result, result, rounds
+from bench.measure import Result, result, rounds, run_and_time
 
 PROGRAMS: Final = 50
 """Programs run in one machine, for the time of one."""
 LAZY: Final = ("z3", "rich", "capstone", "elftools", "construct", "psutil", "hypothesis", "ctypes", "asyncio")
 """What running a program must not import: slow, and of use to other commands only."""
-
-
-def _seconds(command: list[str]) -> Callable[[], float]:
-    def run() -> float:
-        start = time.perf_counter()
-        subprocess.run(command, check=True, stdout=subprocess.DEVNULL, env=environment())
-        return (time.perf_counter() - start) * 1000
-
-    return run
 
 
 def _loaded(program: str) -> list[str]:
@@ -64,22 +56,25 @@ def _programs(machine: Machine, path: str) -> list[float]:
 
 def measure(turns: int) -> Iterator[Result]:
     """Start-up, reuse, resident memory."""
-    native, musl = built("demo/hello"), built("tests/hello_libc-musl")
-    command = [*aerostat_command(), "run", "--memory", "64M"]
-    found = rounds(
-        max(turns, 9), python=_seconds([sys.executable, "-c", "pass"]),
-        native=_seconds([*command, native]), musl=_seconds([*command, musl]),
-    )  # fmt: skip
-    yield result("python -c pass, for comparison", found["python"], "ms")
-    yield result("aerostat run, native hello, from shell to exit", found["native"], "ms", 90)
-    yield result("aerostat run, musl hello, from shell to exit", found["musl"], "ms", 90)
-    loaded = _loaded(musl)
+    hellos = {
+        "native": built("demo/hello"), "musl": built("tests/hello_libc-musl"), "glibc": built("tests/hello_libc-glibc"),
+    }  # fmt: skip
+    parts = {"python": partial(run_and_time, [sys.executable, "-c", "pass"])}
+    for kind, path in hellos.items():
+        parts[kind] = partial(run_and_time, [*aerostat_command(), "run", "--memory", "64M", path], environment())
+    found = rounds(max(turns, 9), **parts)
+    yield result("python -c pass, for comparison", [took.clock * 1000 for took in found["python"]], "ms")
+    for kind in hellos:
+        what = f"aerostat run, {kind} hello"
+        yield result(f"{what}: from shell to exit", [took.clock * 1000 for took in found[kind]], "ms", 90)
+        yield result(f"{what}: processor time of it", [took.cpu * 1000 for took in found[kind]], "ms")
+    loaded = _loaded(hellos["musl"])
     yield result("modules loaded that should not be", float(len(loaded)), "", 0, note=" ".join(loaded))
     with Machine("64M") as machine:
-        _programs(machine, native)
-        yield result("a program in a machine that stays, native hello", _programs(machine, native), "ms", 5)
-        yield result("a program in a machine that stays, musl hello", _programs(machine, musl), "ms", 5)
-    yield result("resident at most, hello with --memory 64M", _peak_memory(native), "MB", 64)
+        for kind, path in hellos.items():
+            _programs(machine, path)
+            yield result(f"a program in a machine that stays, {kind} hello", _programs(machine, path), "ms", 5)
+    yield result("resident at most, hello with --memory 64M", _peak_memory(hellos["native"]), "MB", 64)
 
 
 __all__ = ["measure"]
