@@ -9,10 +9,10 @@ from __future__ import annotations
 
 from typing import Final, Protocol
 
-from abi.layout import BLOCK_PAGES, PAGE_SHIFT, SYSTEM_SLOT
+from abi.layout import BLOCK_PAGES, DATA_LIMIT, PAGE_SHIFT, SYSTEM_SLOT
 from hv.gate import Gate
 from hv.guest_memory import GuestMemory
-from hv.page_tables import PRESENT, TableFrames, encode_entry
+from hv.page_tables import ADDRESS_MASK, LARGE, PRESENT, TableFrames, encode_entry
 from kernel.objects import ENDED, FREE, MAPPED, MAPPED_BLOCK, PROCESS, READY, TABLE, THREAD, Kernel, Page, PageTable
 from kernel.objects import Process as KernelProcess
 from kernel.objects import Thread as KernelThread
@@ -146,9 +146,7 @@ class Effects:
         k, frames = self._k, self._frames
         for x, i in entries:
             X = k.table[x]
-            if X.level == 0:
-                continue  # freed in this transition, with its frame
-            target = X.entry[i]
+            target = X.entry[i]  # 0 in a table that is freed in this transition: its frame goes below
             value = 0
             if target != 0:
                 if k.page[target].kind == TABLE:
@@ -159,11 +157,12 @@ class Effects:
             if before == value:
                 continue
             frames.set_entry(x, i, value)
-            if before & PRESENT and (X.level == 1 or before & 0x80):
-                page = (before & 0x000F_FFFF_FFFF_F000) >> PAGE_SHIFT
+            address = before & ADDRESS_MASK
+            if before & PRESENT and address < DATA_LIMIT:  # it led to memory, not to a table
+                page = address >> PAGE_SHIFT
                 # A page that this transition frees is released below, which drops its translations too.
                 if not (page in kinds and k.page[page].kind == FREE):
-                    self._drops.append((page, BLOCK_PAGES if X.level == 2 else 1))
+                    self._drops.append((page, BLOCK_PAGES if before & LARGE else 1))
 
     def _after_entries(self, kinds: dict[int, int]) -> None:
         k = self._k
