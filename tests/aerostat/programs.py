@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
+import select
 import subprocess
 import sys
 import tempfile
@@ -62,6 +64,34 @@ class Capture:
         self.close()
 
 
+class Pipe:
+    """A pipe for a program's output, to wait for what it prints; or for its input."""
+
+    def __init__(self) -> None:
+        self.reader, self.fd = os.pipe()
+        self.seen = ""
+
+    def until(self, text: str) -> str:
+        """Waits until this was printed; returns all that was.  AssertionError when nothing comes any more."""
+        while text not in self.seen:
+            assert select.select([self.reader], [], [], GUARD)[0], f"no {text!r} in {self.seen!r}"
+            data = os.read(self.reader, 65536)
+            assert data, f"no {text!r} in {self.seen!r}"
+            self.seen += data.decode(errors="replace")
+        return self.seen
+
+    def close(self) -> None:
+        for fd in (self.reader, self.fd):
+            with contextlib.suppress(OSError):
+                os.close(fd)
+
+    def __enter__(self) -> Pipe:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
 def run(
     machine: Machine, name: str, *arguments: str, linux: bool | None = None, env: Mapping[str, str] | None = None
 ) -> Outcome:
@@ -101,7 +131,7 @@ def assert_idle(machine: Machine) -> None:
         assert hypervisor.lock.wait_for(lambda: all(core.idle for core in hypervisor.cores), GUARD)
     assert not hypervisor.threads
     assert not hypervisor.processes
-    assert sorted(map(id, hypervisor._pool)) == sorted(map(id, hypervisor._vcpus)), "a vCPU is lost, or free twice"
+    assert sorted(map(id, hypervisor.vcpus._free)) == sorted(map(id, hypervisor.vcpus._created)), "a vCPU is lost, or free twice"
     assert machine.audit() > 0
     assert succeeds(machine, "demo/hello", linux=False) == "hello from ring 3\n"
 

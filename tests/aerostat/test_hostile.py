@@ -183,22 +183,22 @@ def test_a_vcpu_that_gives_up_ends_its_program_and_is_not_used_again(new_machine
     machine = new_machine("8M")
     succeeds(machine, "demo/hello", linux=False)
     hypervisor = machine.hypervisor
-    broken = hypervisor._vcpus[0]
+    broken = hypervisor.vcpus._created[0]
     broken.run = lambda: CRASHED
     outcome = run(machine, "demo/hello", linux=False)
     assert outcome.status == 134
     assert "the virtual CPU failed" in outcome.reason
     assert broken.fd == -1, "it is closed"
-    assert broken not in hypervisor._pool
+    assert broken not in hypervisor.vcpus._free
     assert succeeds(machine, "demo/hello", linux=False)
     assert machine.statistics()["vcpus"] == 1
-    assert [vcpu.index for vcpu in hypervisor._vcpus] == [0, 1], "an index is good once"
+    assert [vcpu.index for vcpu in hypervisor.vcpus._created] == [0, 1], "an index is good once"
 
 
 def test_stray_access_ends_the_program(new_machine: Callable[..., Machine]) -> None:
     machine = new_machine("8M")
     succeeds(machine, "demo/hello", linux=False)
-    vcpu, real = machine.hypervisor._vcpus[0], machine.hypervisor._vcpus[0].run
+    vcpu, real = machine.hypervisor.vcpus._created[0], machine.hypervisor.vcpus._created[0].run
     vcpu.run = lambda: MMIO
     outcome = run(machine, "demo/hello", linux=False)
     vcpu.run = real
