@@ -124,8 +124,9 @@ def _tell(
     report = program.report if program is not None else None
     if failure is not None:
         complain(str(failure))
-        traps = machine.hypervisor.traps()
-        for trap in reversed(traps):
+        from hv.ending import last_traps
+
+        for trap in reversed(last_traps(machine.hypervisor)):
             print(f"    thread {trap.thread}: {trap.what}", file=sys.stderr)
     elif report is not None and not options.json:
         complain(str(report))

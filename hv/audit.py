@@ -35,7 +35,7 @@ def audit(machine: Machine) -> int:
         try:
             compared += _compare_translations(machine, s, vcpu)
         finally:
-            machine.give_back(vcpu)
+            machine.vcpus.give_back(vcpu)
     return compared
 
 

@@ -110,8 +110,8 @@ class Core:
             else: machine.stray_access(thread, vcpu)
             if R.current != t or machine.stopping or thread.gone: break
         self.vcpu = None
-        if trap == CRASHED: machine.retire(vcpu)
-        elif thread.gone: machine.give_back(vcpu)
+        if trap == CRASHED: machine.vcpus.retire(vcpu)
+        elif thread.gone: machine.vcpus.give_back(vcpu)
 
     def _syscall(self, thread: Thread, vcpu: Engine) -> None:
         machine, regs = self.machine, vcpu.regs

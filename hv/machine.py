@@ -26,9 +26,9 @@ from abi.layout import (
 from abi.stack import ArgumentsTooLong, build_stack
 from hv.core import Core
 from hv.effects import Effects
-from hv.engine import REGISTERS, Engine
+from hv.engine import Engine
 from hv.events import Events
-from hv.gate import MAX_VCPUS, Gate
+from hv.gate import Gate
 from hv.guest_memory import GuestMemory
 from hv.kvm import Kvm
 from hv.lock import BigLock
@@ -38,6 +38,7 @@ from hv.probe import lstar_cpl
 from hv.process import Process
 from hv.thread import Thread
 from hv.vcpu import Vcpu
+from hv.vcpu_pool import VcpuPool
 from kernel.boot import boot
 from kernel.check import Checker, CheckFailed
 from kernel.objects import NEW, RUNNING
@@ -45,7 +46,6 @@ from kernel.system import System
 
 if TYPE_CHECKING:
     from abi.elf import Image
-    from hv.report import Report, Trap
     from kernel import scheduler
 else:
     from kernel.journaled import scheduler
@@ -53,8 +53,6 @@ else:
 FIRST_STACK: Final = BLOCK_SIZE
 """Bytes of stack that are mapped before a program starts."""
 MAX_CORES: Final = 64
-POOLED_VCPUS: Final = 128
-"""vCPUs a machine creates at most; further threads share them by saving and loading state."""
 LONGEST_PRINT: Final = 65536
 
 
@@ -99,10 +97,6 @@ class Machine:
         self.unknown_calls: Counter[int] = Counter()
         self.last_traps: deque[tuple[int, int, int | None]] = deque(maxlen=16)
         self.programs = 0
-        self._pool: list[Vcpu] = []
-        self._vcpus: list[Vcpu] = []
-        """By index, which is good once: with those that are closed since they crashed."""
-        self._retired = 0
         self._closed = False
         with contextlib.ExitStack() as undo:
             self.kvm = Kvm()
@@ -116,13 +110,13 @@ class Machine:
             undo.callback(self.frames.close)
             self.gate = Gate(self.vm, cpl)
             undo.pop_all()
+        self.vcpus = VcpuPool(self.vm, self.gate, self._reclaim_vcpu)
         self.events = Events(self.lock, self.fail)
         self.effects = Effects(self.kernel, self.memory, self.frames, self.gate, self)
         self.system = System(self.kernel, self.step, self.thread_started)
         self._check = None if check == "off" else self.checker.check
         self._apply = self.effects.apply
         self.native = self._native_calls()
-        self._max_vcpus = min(POOLED_VCPUS, MAX_VCPUS, self.kvm.max_vcpus)
         self.cores = [Core(self, index) for index in range(cores)]
         self._running = False
 
@@ -216,7 +210,7 @@ class Machine:
         vcpu = gone.vcpu
         if vcpu is None: return
         if not any(core.vcpu is vcpu for core in self.cores):
-            self.give_back(vcpu)
+            self.vcpus.give_back(vcpu)
             return
         # Its core gives it back.  It must be out of the guest before the tables it runs on go.
         for core in self.cores:
@@ -272,7 +266,7 @@ class Machine:
 
     def attach(self, thread: Thread) -> Engine:
         """Gives a thread a vCPU with its registers in it: a free one, a new one, or one of a thread that waits."""
-        vcpu = self._pool.pop() if self._pool else self._new_vcpu()
+        vcpu = self._take_vcpu()
         cr3 = self.frames.gpa(self.kernel.process[thread.process.id].root)
         if thread.context is not None:
             vcpu.load(thread.context, cr3)
@@ -286,11 +280,13 @@ class Machine:
         thread.vcpu = vcpu
         return vcpu
 
-    def _new_vcpu(self) -> Vcpu:
-        if len(self._vcpus) < min(self._max_vcpus + self._retired, MAX_VCPUS, self.kvm.max_vcpus):
-            vcpu = Vcpu(self.vm, self.gate, len(self._vcpus))
-            self._vcpus.append(vcpu)
-            return vcpu
+    def _take_vcpu(self) -> Vcpu:
+        vcpu = self.vcpus.take()
+        if vcpu is None: raise MachineFailed(f"all {len(self.vcpus)} vCPUs are running")
+        return vcpu
+
+    def _reclaim_vcpu(self) -> Vcpu | None:
+        """The vCPU of a thread that does not run, whose state is saved."""
         busy = {id(core.vcpu) for core in self.cores if core.vcpu is not None}
         for other in self.threads.values():
             taken = other.vcpu
@@ -299,23 +295,13 @@ class Machine:
             other.vcpu = None
             assert isinstance(taken, Vcpu)
             return taken
-        raise MachineFailed(f"all {self._max_vcpus} vCPUs are running")
+        return None
 
     def borrow_vcpu(self, s: int) -> Engine:
-        """A vCPU in the address space of process s that runs nothing; ``give_back`` it."""
-        vcpu = self._pool.pop() if self._pool else self._new_vcpu()
+        """A vCPU in the address space of process s that runs nothing; ``vcpus.give_back`` it."""
+        vcpu = self._take_vcpu()
         vcpu.start(self.frames.gpa(self.kernel.process[s].root), 0, 0)
         return vcpu
-
-    def give_back(self, vcpu: Engine) -> None:
-        """The vCPU's thread is gone; another may have it."""
-        assert isinstance(vcpu, Vcpu)
-        if vcpu not in self._pool: self._pool.append(vcpu)
-
-    def retire(self, vcpu: Engine) -> None:
-        """The vCPU crashed: what KVM made of its state then, nobody knows, so it is not used again."""
-        vcpu.close()
-        self._retired += 1
 
     def quiesce(self) -> None:
         """Brings every vCPU out of its guest.  Hold the big lock: as long as it is held they stay out."""
@@ -420,47 +406,12 @@ class Machine:
 
     # Ends of programs.
 
-    def traps(self) -> list[Trap]:
-        """The last traps, the earliest first."""
-        from hv.report import Trap
-        from hv.trap_names import trap_name
-
-        return [Trap(t, trap_name(what, address)) for t, what, address in self.last_traps]
-
-    def _report(self, process: Process, reason: str, status: int, culprit: Thread | None) -> Report:
-        from hv.report import Report
-
-        report = Report(process.name, reason, status, image=process.image)
-        if culprit is not None and culprit.vcpu is not None:
-            report.thread = culprit.id
-            regs = culprit.vcpu.regs
-            report.registers = {name: getattr(regs, name) for name in REGISTERS}
-            memory = process.memory
-            for length in (16, 8, 4, 2, 1):
-                with contextlib.suppress(UserFault):
-                    report.code = memory.read(regs.rip, length)
-                    break
-            stack = []
-            with contextlib.suppress(UserFault):
-                for i in range(8):
-                    stack.append(memory.read_u64(regs.rsp + 8 * i))
-            report.stack = stack
-        report.traps = self.traps()
-        return report
-
     def kill_for_fault(self, culprit: Thread, fault: Fault) -> None:
         """A fault that nobody repaired ends the process, with status 128 + the signal Linux would send."""
-        from hv.report import VECTORS, signal_of
+        from hv.ending import fault_reason
+        from hv.report import signal_of
 
-        name, _ = VECTORS.get(fault.vector, (f"exception {fault.vector}", 11))
-        reason = f"{name} at {fault.rip:#x}"
-        if fault.vector == 14:
-            access = "executing" if fault.error_code & 16 else "writing" if fault.error_code & 2 else "reading"
-            why = "not permitted" if fault.error_code & 1 else "not mapped"
-            reason += f", {access} {fault.fault_address:#x} ({why})"
-        elif fault.error_code:
-            reason += f", error code {fault.error_code:#x}"
-        self.end_process(culprit.process, 128 + signal_of(fault.vector), reason, culprit)
+        self.end_process(culprit.process, 128 + signal_of(fault.vector), fault_reason(fault), culprit)
 
     def crash(self, culprit: Thread, vcpu: Engine) -> None:
         """The vCPU itself gave up: the program ends.  Its core retires the vCPU."""
@@ -472,7 +423,9 @@ class Machine:
 
     def end_process(self, process: Process, status: int, reason: str, culprit: Thread | None = None) -> None:
         """Ends a process with a report.  Hold the big lock."""
-        process.report = self._report(process, reason, status, culprit)
+        from hv.ending import take_report
+
+        process.report = take_report(self, process, reason, status, culprit)
         self.system.end(process.id, status)
 
     # The machine as a whole.
@@ -519,7 +472,7 @@ class Machine:
             "transitions_checked": self.checker.transitions,
             "invariants_evaluated": self.checker.clauses,
             "programs": self.programs,
-            "vcpus": len(self._vcpus) - self._retired,
+            "vcpus": len(self.vcpus),
             "pages_used": C.used_pages,
             "blocks_used": C.used_blocks,
             "memory_resident": self.memory.resident(),
@@ -542,8 +495,7 @@ class Machine:
                 if self.checker.level == "full": self.checker.audit()
             for process in list(self.processes.values()):
                 if process.personality is not None: process.personality.process_exited(process)
-        for vcpu in self._vcpus:
-            vcpu.close()
+        self.vcpus.close()
         self.vm.close()
         self.gate.close()
         self.frames.close()
