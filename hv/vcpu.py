@@ -366,8 +366,9 @@ class Vcpu:
 
 
 def slice_start(nanoseconds: int) -> None:
-    """From now on the calling thread gets a tick every ``nanoseconds``: the ``run`` under way, or else its next one,
-    returns PREEMPTED.  Called again it sets the period anew.  Raises OSError."""
+    """From now on the calling thread gets a tick every ``nanoseconds`` of its processor time, the guest's included: the
+    ``run`` under way, or else its next one, returns PREEMPTED.  Called again it sets the period anew.  Raises OSError.
+    """
     if nanoseconds <= 0:
         raise ValueError(f"a time slice of {nanoseconds} ns")
     check(lib.aero_slice_start(nanoseconds), "time-slice timer")
