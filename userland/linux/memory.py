@@ -84,9 +84,14 @@ class AddressSpace:
         self.mappings.insert(
             Mapping(STACK_TOP - STACK_SIZE, STACK_TOP, READ | WRITE, grows_down=True, name="[stack]")
         )
-        start = STACK_TOP
-        while start > STACK_TOP - STACK_SIZE and self.process.permissions(start - PAGE_SIZE) is not None:
-            start -= PAGE_SIZE
+        # The top of the stack has its memory; how far down, bisection tells.
+        low, start = STACK_TOP - STACK_SIZE, STACK_TOP
+        while low < start:
+            middle = page_down((low + start) // 2)
+            if self.process.permissions(middle) is None:
+                low = middle + PAGE_SIZE
+            else:
+                start = middle
         self.present.add(start, STACK_TOP)
 
     # Touching: memory for pages that were promised.

@@ -19,6 +19,7 @@ from userland.linux.task import LinuxProcess, Task
 
 if TYPE_CHECKING:
     from hv.personality import Fault
+    from userland.linux.hypervisor import Registers
 
 SIGKILL: Final = 9
 SIGSEGV: Final = 11
@@ -66,8 +67,9 @@ _USER_SS: Final = 0x2B
 _FLAGS_CLEARED: Final = 0x10500
 """TF, DF, RF: not set when a handler begins."""
 
-_RESTARTABLE: Final = frozenset({0, 1, 7, 19, 20, 61, 72, 73, 202, 257})
-"""read write readv writev wait4 fcntl flock futex openat: begun again after a handler with SA_RESTART."""
+_FUTEX: Final = 202
+_RESTARTABLE: Final = frozenset({0, 1, 19, 20, 40, 72, 73, _FUTEX})
+"""read write readv writev sendfile fcntl flock futex: begun again after a handler with SA_RESTART."""
 
 
 class Action:
@@ -186,7 +188,7 @@ def deliver(task: Task, number: int, result: int) -> int:
             kill(task, signal.number)
             return BLOCKED
         if not handled:
-            if restart and action.flags & SA_RESTART and number in _RESTARTABLE:
+            if restart and action.flags & SA_RESTART and _begins_again(number, regs):
                 task.thread.rip -= 2
                 regs.rax = number
             elif result != BLOCKED:
@@ -205,6 +207,11 @@ def deliver(task: Task, number: int, result: int) -> int:
         regs.rax = number
         return BLOCKED
     return result
+
+
+def _begins_again(number: int, regs: Registers) -> bool:
+    # A futex wait with a timeout would begin its whole time again.
+    return number in _RESTARTABLE and not (number == _FUTEX and regs.r10)
 
 
 def kill(task: Task, number: int) -> None:
