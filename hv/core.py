@@ -73,11 +73,13 @@ class Core:
         while not machine.stopping:
             if R.current == 0:
                 if R.head == 0:
-                    self.idle = True
-                    machine.lock.notify_all()  # who waits for a process looks whether anything can still happen
+                    # Said once: two idle cores that woke each other by it would not stop.
+                    if not self.idle:
+                        self.idle = True
+                        machine.lock.notify_all()  # who waits for a process looks whether anything can still happen
                     machine.lock.wait()
-                    self.idle = False
                     continue
+                self.idle = False
                 machine.step(scheduler.schedule, index)
             thread = machine.threads[R.current]
             if thread.retry:
