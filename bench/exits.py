@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Iterator
 
 from bench import inside_outside, starting, system_calls
 from bench.measure import Result, pinned, run_table
+from hv.kvm import KvmUnavailable
 
 
 def measure(turns: int) -> Iterator[Result]:
@@ -19,8 +21,12 @@ def measure(turns: int) -> Iterator[Result]:
 
 
 def main(argv: list[str]) -> int:
-    """The command line of this table."""
-    return run_table("exits", measure, argv)
+    """The command line of this table; 1 where there is no usable KVM."""
+    try:
+        return run_table("exits", measure, argv)
+    except KvmUnavailable as error:
+        print(f"{error.reason}\n  {error.remedy}", file=sys.stderr)
+        return 1
 
 
 __all__ = ["main", "measure"]
