@@ -14,6 +14,15 @@ from kernel.objects import CONTAINER, PROCESS, READY, TABLE, THREAD, Kernel
 _KINDS = {"container": CONTAINER, "process": PROCESS, "thread": THREAD, "table": TABLE}
 
 
+_BESIDE = {"entry": "permission", "map_page": "map_permission", "handle_object": "handle_generation"}
+"""By row: the one that a clause over it reads at the same index."""
+_COUNTED = {
+    "threads": "thread_count", "handle_stack": "handle_listed", "stack": "listed", "free_stack": "free_count",
+    "partial_stack": "partial_count",
+}  # fmt: skip
+"""By row: the field that counts its items in use."""
+
+
 def objects(k: Kernel, table: str) -> list[int]:
     """The ids of a table that are not blank: for pages and blocks those ever used, for others those that live."""
     if table == "memory": return [0]
@@ -28,15 +37,13 @@ def items(k: Kernel, domain: str) -> Iterator[tuple[int, int]]:
     table, row = domain.split(".")
     for id in objects(k, table):
         holder: Any = k.memory if table == "memory" else getattr(k, table)[id]
-        indices = set(getattr(holder, row))
-        if row == "entry": indices |= set(holder.permission)
-        elif row == "map_page": indices |= set(holder.map_permission)
-        elif row == "threads": indices |= set(range(holder.thread_count))
-        elif row == "handle_object": indices |= set(range(holder.handle_carved))
-        elif row == "handle_stack": indices |= set(range(1, holder.handle_listed + 1))
-        elif row == "stack": indices |= set(range(1, holder.listed + 1))
-        elif row == "free_stack": indices |= set(range(1, k.memory.free_count + 1))
-        elif row == "partial_stack": indices |= set(range(1, k.memory.partial_count + 1))
+        items = getattr(holder, row)
+        indices = set(items)
+        beside = _BESIDE.get(row)
+        if beside is not None: indices |= set(getattr(holder, beside))
+        count = _COUNTED.get(row)
+        # A count that is too large shows at the first item that was never written.
+        if count is not None: indices |= set(range(min(getattr(holder, count), len(items) + 1) + 1))
         for index in indices:
             yield id, index
 

@@ -1,63 +1,41 @@
 """The run-time check: after each transition its specification, and the invariants that its writes could have broken.
 
-``off`` journals only (the hypervisor needs the writes); ``touched`` checks at every transition; ``full`` does so too
-and audits the whole state every 1,000 transitions and at the end.
-
-*Touched* is what the transition wrote, what those objects refer to and referred to, and the row items that lead back
-to them.  A clause about an object outside can only break through an object that is inside, where a clause of its own
-breaks with it: every relation has a back reference, and what is freed must be clean.
+``off`` journals only (the hypervisor needs the writes); ``touched`` checks at every transition (``kernel.touched``);
+``full`` does so too and audits the whole state every 1,000 transitions and at the end.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from typing import Final, NamedTuple
+from collections.abc import Callable, Iterator, Sequence
+from operator import itemgetter
+from typing import Any, Final
 
 from kernel import ledgers
-from kernel.invariants import INVARIANTS, Clause
-from kernel.objects import TABLES, Kernel, Object
-from kernel.specs import SPECIFICATIONS, Frame
-from kernel.view import OldKernel, Overlay, overlay_of
+from kernel.invariants import INVARIANTS
+from kernel.objects import Kernel, Object
+from kernel.specs import NOTHING, SPECIFICATIONS, Frame
+from kernel.touched import Journal, Shape, Step, Steps, Unbounded
+from kernel.view import OLD_CLASSES, TABLE_NAMES, OldKernel, OldObject, OldRow, OldTable
 
 LEVELS: Final = ("off", "touched", "full")
 AUDIT_EVERY: Final = 1000
 
-REFERENCES: Final[dict[str, tuple[tuple[str, str], ...]]] = {
-    "page": (("owner", "container"), ("block", "block")),
-    "block": (("owner", "container"),),
-    "container": (("parent", "container"), ("core", "core")),
-    "process": (
-        ("container", "container"), ("root", "table"), ("holder", "process"), ("waiter", "thread"),
-    ),
-    "thread": (
-        ("process", "process"), ("core", "core"), ("next", "thread"), ("previous", "thread"), ("joiner", "thread"),
-        ("waiting_for", "page"),
-    ),
-    "table": (("process", "process"), ("parent", "table")),
-    "core": (
-        ("container", "container"), ("current", "thread"), ("head", "thread"), ("tail", "thread"), ("ring", "core"),
-    ),
-    "memory": (),
-}  # fmt: skip
-"""Which fields of an object name another, and in which table."""
-
-ROW_REFERENCES: Final[dict[tuple[str, str], str]] = {
-    ("table", "entry"): "page", ("process", "map_page"): "page", ("process", "threads"): "thread",
-    ("process", "handle_object"): "page", ("block", "stack"): "page", ("memory", "free_stack"): "block",
-    ("memory", "partial_stack"): "block",
-}  # fmt: skip
-"""Which rows hold ids, and of which table."""
+_object = itemgetter(0)
+_field = itemgetter(1)
 
 
-class Change(NamedTuple):
+class Change:
     """One field, or item of a row, before and after a transition."""
 
-    table: str
-    id: int
-    field: str
-    index: int | None
-    before: int
-    after: int
+    __slots__ = ("table", "id", "field", "index", "before", "after")
+
+    def __init__(self, table: str, id: int, field: str, index: int | None, before: int, after: int) -> None:
+        self.table = table
+        self.id = id
+        self.field = field
+        self.index = index
+        self.before = before
+        self.after = after
 
     def __str__(self) -> str:
         item = "" if self.index is None else f"[{self.index}]"
@@ -93,107 +71,63 @@ class CheckFailed(Exception):
         return "\n  ".join([text, *map(str, self.changes)])
 
 
-def changes_of(overlay: Overlay) -> Iterator[Change]:
-    """All that the journal's writes changed."""
-    for (table, id), old in overlay.items():
-        for field, before in old.fields.items():
-            after = getattr(old.live, field)
-            if after != before: yield Change(table, id, field, None, before, after)
-        for row, items in old.rows.items():
-            live = getattr(old.live, row)
-            for index, before in items.items():
-                after = live[index]
-                if after != before: yield Change(table, id, row, index, before, after)
+def changes_of(journal: Journal) -> Iterator[Change]:
+    """All that the journal's writes changed; of several writes to one place, the first tells what was there."""
+    seen = set()
+    for entry in journal:
+        live, field, before = entry[0], entry[1], entry[-1]
+        index = entry[2] if len(entry) == 4 else None
+        if (live, field, index) in seen: continue
+        seen.add((live, field, index))
+        after = getattr(live, field)
+        if index is not None: after = after[index]
+        if after != before: yield Change(live.table_name, live.id, field, index, before, after)
 
 
-class Touched:
-    """The ids that each domain's clauses are evaluated for."""
+class Plan:
+    """What journals of one shape have in common: how to see what was, to follow the ledgers, what to evaluate.
+    ``n`` numbers the written objects, ``j`` the journal's entries."""
 
-    __slots__ = ("objects", "items")
-
-    def __init__(self) -> None:
-        self.objects: dict[str, set[int]] = {name: set() for name in REFERENCES}
-        self.items: dict[str, set[tuple[int, int]]] = {
-            name: set()
-            for clause in INVARIANTS.values()
-            for name in clause.domain
-            if "." in name
-        }
-
-
-def touched_by(k: Kernel, overlay: Overlay) -> Touched:
-    """What the written objects are, lead to, led to, and are led to by."""
-    touched = Touched()
-    objects, items = touched.objects, touched.items
-    for (table, id), old in overlay.items():
-        objects[table].add(id)
-        live = old.live
-        for field, target in REFERENCES[table]:
-            objects[target].add(getattr(live, field))
-            if field in old.fields: objects[target].add(old.fields[field])
-        if table == "page" and "kind" in old.fields:
-            before = TABLES.get(old.fields["kind"])
-            if before: objects[before].add(id)
-        for row, written in old.rows.items():
-            name = f"{table}.{row}"
-            target = ROW_REFERENCES.get((table, row), "")
-            values = getattr(live, row)
-            for index, before_value in written.items():
-                if name in items: items[name].add((id, index))
-                if target:
-                    objects[target].add(values[index])
-                    objects[target].add(before_value)
-    for p in objects["page"]:
-        kind = TABLES.get(k.page[p].kind)
-        if kind: objects[kind].add(p)
-    _led_to(k, overlay, touched)
-    for name, ids in objects.items():
-        # Among cores 0 is an id, elsewhere it is nil, which stays blank.
-        if name not in ("core", "memory") and (name, 0) not in overlay: ids.discard(0)
-    return touched
-
-
-def _led_to(k: Kernel, overlay: Overlay, touched: Touched) -> None:
-    """Adds the row items that lead to a written object, and those that a written item implies."""
-    items = touched.items
-    for (table, id), old in overlay.items():
-        live = old.live
-        if table == "table":
-            X = k.table[id]
-            items["table.entry"].add((X.parent, X.slot))
-            for row in ("entry", "permission"):
-                for index in old.rows.get(row, ()):
-                    items["table.entry"].add((id, index))
-        elif table == "process":
-            for index in old.rows.get("map_permission", ()):
-                items["process.map_page"].add((id, index))
-            for row in ("handle_object", "handle_generation", "handle_stack", "handle_position"):
-                for index, before in old.rows.get(row, {}).items():
-                    slot = before if row == "handle_stack" and before else index
-                    items["process.handle_object"].add((id, slot))
-                    items["process.handle_stack"].add((id, k.process[id].handle_position[slot]))
-            items["process.handle_object"].add((live.holder, live.holder_slot))  # type: ignore[attr-defined]
-        elif table == "thread":
-            T = k.thread[id]
-            items["process.threads"].add((T.process, T.position))
-            items["process.handle_object"].add((T.process, T.holder_slot))
-        elif table == "page":
-            P = k.page[id]
-            items["block.stack"].add((P.block, P.rank))
-            items["block.stack"].add((old.block, old.rank))
-        elif table == "block":
-            position = k.block[id].position
-            items["memory.free_stack"].add((0, position))
-            items["memory.partial_stack"].add((0, position))
-        elif table == "memory":
-            for stack, count in (("free_stack", "free_count"), ("partial_stack", "partial_count")):
-                before, after = getattr(old, count), getattr(live, count)
-                for position in range(min(before, after) + 1, max(before, after) + 1):
-                    items[f"memory.{stack}"].add((0, position))
-                    touched.objects["block"].add(getattr(live, stack)[position])
-
-
-Plan = tuple[tuple[str, tuple[Clause, ...]], ...]
+    def __init__(self, k: Kernel, was: dict[str, OldTable], journal: Journal, objects: Sequence[Object]) -> None:
+        shape = Shape(journal, objects)
+        self.olds: list[tuple[OldTable, OldObject]] = []
+        """By n: a table as it was, and the object in it, filled in for each journal anew."""
+        self.fields: list[tuple[OldObject, str, int]] = []
+        """Each field written: the old object, the field, j of its first write."""
+        self.rows: list[tuple[OldObject, str, OldRow, list[int]]] = []
+        """Each row written: the old object, the row, what it was, and all j, last first."""
+        self.ledgers: list[tuple[ledgers.Rule, int, OldObject]] = []
+        """Rule, n, and the old object."""
+        self.views: dict[str, Any] = {}
+        """Attributes of the old kernel that differ from the live one's."""
+        self.everything = (1 << len(journal)) - 1
+        """The bits of all writes."""
+        self.allocator = self.tables = 0
+        """The bits of writes to the allocator's own state, and to page tables."""
+        for n, live in enumerate(objects):
+            table = live.table_name
+            old = OLD_CLASSES[type(live)](n)
+            self.olds.append((was[table], old))
+            self.views[table] = was[table] if table != "memory" else old
+            for field, entries in shape.written[n].items():
+                bits = sum(1 << j for j in entries)
+                old.bits[field,] = bits
+                if (table, field) in Frame.ALLOCATOR: self.allocator |= bits
+                if (table, field) in Frame.TABLES: self.tables |= bits
+                if len(journal[entries[0]]) == 4:
+                    row = OldRow()
+                    setattr(old, field, row)
+                    old.entries[field] = entries
+                    self.rows.append((old, field, row, entries[::-1]))
+                else:
+                    self.fields.append((old, field, entries[0]))
+            self.ledgers += [
+                (rule, n, old) for fields, rule in ledgers.RULES.get(table, ())
+                if not fields.isdisjoint(shape.written[n])
+            ]  # fmt: skip
+        steps = Steps(k, was, shape)
+        self.steps: list[Step] = steps.steps
+        self.clauses = steps.clauses
 
 
 class Checker:
@@ -207,7 +141,10 @@ class Checker:
         """Transitions checked."""
         self.clauses = 0
         """Instances of invariants evaluated."""
-        self._plans: dict[frozenset[tuple[str, str]], Plan] = {}
+        self._plans: dict[tuple[Any, ...], Plan] = {}
+        self._old = OldKernel(k)
+        self._was = {name: OldTable(getattr(k, name)) for name in TABLE_NAMES} | {"memory": OldTable({0: k.memory})}
+        self._frame = Frame(self._was)
         self._until_audit = AUDIT_EVERY
         if level != "off": k.ledger = ledgers.count(k)
 
@@ -222,72 +159,42 @@ class Checker:
     def check(self, transition: str, arguments: tuple[int, ...], result: int) -> None:
         """Checks the transition that the journal is of."""
         k = self.k
+        journal = k.journal
         self.transitions += 1
-        overlay = overlay_of(k)
-        self._check_specification(transition, arguments, result, overlay)
-        if overlay:
-            assert k.ledger is not None
-            ledgers.update(k.ledger, overlay)
-            self._check_invariants(transition, arguments, result, overlay)
+        if not journal:
+            if not SPECIFICATIONS[transition](k, k, NOTHING, result, *arguments):
+                raise self._refused(transition, arguments, result)
+        else:
+            objects = list(dict.fromkeys(map(_object, journal)))
+            plan = self._enter(journal, objects)
+            try:
+                frame = self._frame
+                if not SPECIFICATIONS[transition](self._old, k, frame, result, *arguments):
+                    raise self._refused(transition, arguments, result)
+                if frame.allowed & plan.everything != plan.everything: self._outside(transition, arguments, result)
+                self._invariants(plan, objects, transition, arguments, result)
+            finally:
+                self._leave(plan)
         if self.level == "full":
             self._until_audit -= 1
             if self._until_audit <= 0:
                 self._until_audit = AUDIT_EVERY
                 self.audit()
 
-    def _check_specification(
-        self, transition: str, arguments: tuple[int, ...], result: int, overlay: Overlay
-    ) -> None:
-        specification = SPECIFICATIONS[transition]
-        frame = Frame()
-        old = OldKernel(self.k, overlay)
-        holds = specification(old, self.k, frame, result, *arguments)
-        meaning = " ".join((specification.__doc__ or "").split())
-        if not holds:
-            raise self._failure("specification", transition, (), meaning, transition, arguments, result, overlay)
-        for change in changes_of(overlay):
-            kinds = (old.page[change.id].kind, self.k.page[change.id].kind) if change.table == "page" else None
-            if not frame.permits(
-                change.table, change.id, change.field, change.index, change.before, change.after, kinds
-            ):
-                meaning = f"{change} is not among what may change"
-                raise self._failure("specification", transition, (), meaning, transition, arguments, result, overlay)
+    def check_writes(self) -> None:
+        """Checks the journal's writes against the invariants alone: for what no transition wrote."""
+        journal = self.k.journal
+        if not journal: return
+        objects = list(dict.fromkeys(map(_object, journal)))
+        plan = self._enter(journal, objects)
+        try:
+            self._invariants(plan, objects, "", (), 0)
+        finally:
+            self._leave(plan)
 
-    def _check_invariants(
-        self, transition: str, arguments: tuple[int, ...], result: int, overlay: Overlay
-    ) -> None:
-        k = self.k
-        touched = touched_by(k, overlay)
-        for domain, clauses in self._plan(overlay):
-            for ids in _instances(domain, touched):
-                for clause in clauses:
-                    self.clauses += 1
-                    if not clause.holds(k, *ids):
-                        raise self._failure(
-                            "invariant", clause.name, ids, clause.meaning, transition, arguments, result, overlay
-                        )
-
-    def _plan(self, overlay: Overlay) -> Plan:
-        """The clauses that mention a field that was written, by domain."""
-        written = frozenset(
-            (table, field) for (table, _), old in overlay.items() for field in (*old.fields, *old.rows)
-        )
-        plan = self._plans.get(written)
-        if plan is None:
-            by_domain: dict[str, list[Clause]] = {}
-            for clause in INVARIANTS.values():
-                if any(clause.reads(table, field) for table, field in written):
-                    by_domain.setdefault("+".join(clause.domain), []).append(clause)
-            plan = tuple((domain, tuple(clauses)) for domain, clauses in by_domain.items())
-            self._plans[written] = plan
-        return plan
-
-    @staticmethod
-    def _failure(
-        kind: str, name: str, ids: tuple[int, ...], meaning: str,
-        transition: str, arguments: tuple[int, ...], result: int, overlay: Overlay,
-    ) -> CheckFailed:  # fmt: skip
-        return CheckFailed(kind, name, ids, meaning, transition, arguments, result, tuple(changes_of(overlay)))
+    def changes(self) -> tuple[Change, ...]:
+        """What the journal says was changed."""
+        return tuple(changes_of(self.k.journal))
 
     def audit(self) -> int:
         """Evaluates every invariant for every object, and recounts the ledgers.  Returns how many instances it
@@ -300,18 +207,75 @@ class Checker:
             raise failure
         return evaluated
 
+    def _enter(self, journal: Journal, objects: Sequence[Object]) -> Plan:
+        """Finds the plan for the journal's shape, and fills in what its objects were."""
+        number = dict(zip(objects, range(len(objects)), strict=True))
+        shape = (
+            tuple(map(_field, journal)), tuple(map(number.__getitem__, map(_object, journal))),
+            tuple(map(type, objects)),
+        )  # fmt: skip
+        plan = self._plans.get(shape)
+        if plan is None: plan = self._plans[shape] = Plan(self.k, self._was, journal, objects)
+        for live, (table, old) in zip(objects, plan.olds, strict=True):
+            old.live = live
+            table[live.id] = old
+        for old, field, j in plan.fields:
+            setattr(old, field, journal[j][2])
+        for old, field, row, entries in plan.rows:
+            row.live = getattr(old.live, field)
+            row.clear()
+            for j in entries:
+                row[journal[j][2]] = journal[j][3]
+        view = self._old
+        for name, was in plan.views.items():
+            setattr(view, name, was)
+        frame = self._frame
+        frame.allowed, frame.allocator, frame.tables, frame.journal = 0, plan.allocator, plan.tables, journal
+        return plan
 
-def _instances(domain: str, touched: Touched) -> Iterator[tuple[int, ...]]:
-    if "." in domain:
-        yield from touched.items[domain]
-    elif "+" in domain:
-        first, second = domain.split("+")
-        for a in touched.objects[first]:
-            for b in touched.objects[second]:
-                yield a, b
-    else:
-        for a in touched.objects[domain]:
-            yield (a,)
+    def _leave(self, plan: Plan) -> None:
+        """From here on nothing is written."""
+        view, k, written = self._old, self.k, self._was
+        for name in plan.views:
+            setattr(view, name, getattr(k, name))
+            written[name].clear()
+
+    def _invariants(
+        self, plan: Plan, objects: Sequence[Object], transition: str, arguments: tuple[int, ...], result: int
+    ) -> None:
+        """Brings the ledgers up to date and evaluates the clauses that the writes can have broken."""
+        k = self.k
+        ledger, journal = k.ledger, k.journal
+        assert ledger is not None
+        for follow, n, old in plan.ledgers:
+            follow(ledger, objects[n], old)
+        self.clauses += plan.clauses
+        try:
+            for step in plan.steps:
+                broken = step(journal, objects)
+                if broken is not None:
+                    holds, ids = broken
+                    meaning = INVARIANTS[holds.__name__].meaning
+                    raise CheckFailed(
+                        "invariant", holds.__name__, ids, meaning, transition, arguments, result, self.changes()
+                    )
+        except Unbounded:
+            self.audit()
+
+    def _outside(self, transition: str, arguments: tuple[int, ...], result: int) -> None:
+        """Raises CheckFailed if the writes outside the specification's frame changed anything."""
+        allowed = self._frame.allowed
+        outside = [entry for j, entry in enumerate(self.k.journal) if not allowed >> j & 1]
+        for change in changes_of(outside):
+            if change.table == "page" and change.field in ("kind", "owner"):
+                if (self._old.page[change.id].kind, self.k.page[change.id].kind) in self._frame.kinds: continue
+            raise self._refused(transition, arguments, result, f"{change} is not among what may change")
+
+    def _refused(self, transition: str, arguments: tuple[int, ...], result: int, why: str = "") -> CheckFailed:
+        meaning = why or " ".join((SPECIFICATIONS[transition].__doc__ or "").split())
+        return CheckFailed(
+            "specification", transition, (), meaning, transition, arguments, result, self.changes()
+        )
 
 
-__all__ = ["AUDIT_EVERY", "LEVELS", "Change", "CheckFailed", "Checker", "Object", "changes_of", "touched_by"]
+__all__ = ["AUDIT_EVERY", "LEVELS", "Change", "CheckFailed", "Checker", "changes_of"]

@@ -6,9 +6,11 @@ as a value.  A ledger is such a value; it is never part of a decision of the ker
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any, Final
+
 from abi.layout import BLOCK_PAGES
-from kernel.objects import BLOCK_SPLIT, FREE, Kernel, Ledger, Row
-from kernel.view import Overlay
+from kernel.objects import BLOCK_SPLIT, FREE, Block, Container, Kernel, Ledger, Page, PageTable, Process, Row
 
 
 def block_free_pages(kind: int, carved: int, listed: int) -> int:
@@ -23,45 +25,66 @@ def _move(row: Row, before: int, after: int) -> None:
         if after != 0: row[after] += 1
 
 
-def update(ledger: Ledger, overlay: Overlay) -> None:
-    """Brings the ledgers from the state before the journal's writes to the state after them."""
-    for (table, id), old in overlay.items():
-        live = old.live
-        if table == "page":
-            if "owner" in old.fields: _move(ledger.owned, old.fields["owner"], live.owner)  # type: ignore[attr-defined]
-            if "kind" in old.fields or "block" in old.fields:
-                before = old.block if old.kind != FREE else 0
-                after = live.block if live.kind != FREE else 0  # type: ignore[attr-defined]
-                _move(ledger.in_use, before, after)
-        elif table == "table":
-            entries = old.rows.get("entry")
-            if entries:
-                row = live.entry  # type: ignore[attr-defined]
-                for index, before in entries.items():
-                    ledger.used[id] += (row[index] != 0) - (before != 0)
-        elif table == "process":
-            if "container" in old.fields:
-                _move(ledger.processes, old.fields["container"], live.container)  # type: ignore[attr-defined]
-            pages = old.rows.get("map_page")
-            if pages:
-                row = live.map_page  # type: ignore[attr-defined]
-                for index, before in pages.items():
-                    after = row[index]
-                    _move(ledger.mappings, before, after)
-                    ledger.mapped[id] += (after != 0) - (before != 0)
-            handles = old.rows.get("handle_object")
-            if handles:
-                row = live.handle_object  # type: ignore[attr-defined]
-                for index, before in handles.items():
-                    ledger.handles[id] += (row[index] != 0) - (before != 0)
-        elif table == "container":
-            ledger.promised_pages += live.pages - old.pages  # type: ignore[attr-defined]
-            ledger.promised_blocks += live.blocks - old.blocks  # type: ignore[attr-defined]
-        elif table == "block":
-            if "owner" in old.fields:
-                _move(ledger.owned_blocks, old.fields["owner"], live.owner)  # type: ignore[attr-defined]
-            ledger.free_pages += block_free_pages(live.kind, live.carved, live.listed)  # type: ignore[attr-defined]
-            ledger.free_pages -= block_free_pages(old.kind, old.carved, old.listed)
+def _owned(ledger: Ledger, page: Page, old: Any) -> None:
+    _move(ledger.owned, old.owner, page.owner)
+
+
+def _in_use(ledger: Ledger, page: Page, old: Any) -> None:
+    _move(ledger.in_use, old.block if old.kind != FREE else 0, page.block if page.kind != FREE else 0)
+
+
+def _owned_blocks(ledger: Ledger, block: Block, old: Any) -> None:
+    _move(ledger.owned_blocks, old.owner, block.owner)
+
+
+def _free_pages(ledger: Ledger, block: Block, old: Any) -> None:
+    ledger.free_pages += block_free_pages(block.kind, block.carved, block.listed)
+    ledger.free_pages -= block_free_pages(old.kind, old.carved, old.listed)
+
+
+def _promised_pages(ledger: Ledger, container: Container, old: Any) -> None:
+    ledger.promised_pages += container.pages - old.pages
+
+
+def _promised_blocks(ledger: Ledger, container: Container, old: Any) -> None:
+    ledger.promised_blocks += container.blocks - old.blocks
+
+
+def _used(ledger: Ledger, table: PageTable, old: Any) -> None:
+    for index, before in old.entry.items():
+        ledger.used[table.id] += (table.entry[index] != 0) - (before != 0)
+
+
+def _processes(ledger: Ledger, process: Process, old: Any) -> None:
+    _move(ledger.processes, old.container, process.container)
+
+
+def _mapped(ledger: Ledger, process: Process, old: Any) -> None:
+    for index, before in old.map_page.items():
+        after = process.map_page[index]
+        _move(ledger.mappings, before, after)
+        ledger.mapped[process.id] += (after != 0) - (before != 0)
+
+
+def _handles(ledger: Ledger, process: Process, old: Any) -> None:
+    for index, before in old.handle_object.items():
+        ledger.handles[process.id] += (process.handle_object[index] != 0) - (before != 0)
+
+
+Rule = Callable[[Ledger, Any, Any], None]
+
+RULES: Final[dict[str, tuple[tuple[frozenset[str], Rule], ...]]] = {
+    "page": ((frozenset({"owner"}), _owned), (frozenset({"kind", "block"}), _in_use)),
+    "block": ((frozenset({"owner"}), _owned_blocks), (frozenset({"kind", "carved", "listed"}), _free_pages)),
+    "container": ((frozenset({"pages"}), _promised_pages), (frozenset({"blocks"}), _promised_blocks)),
+    "table": ((frozenset({"entry"}), _used),),
+    "process": (
+        (frozenset({"container"}), _processes), (frozenset({"map_page"}), _mapped),
+        (frozenset({"handle_object"}), _handles),
+    ),
+}  # fmt: skip
+"""By table: how a ledger follows an object of which any of these fields was written, given what it was.  (An old row
+holds the items that were written, and no others.)"""
 
 
 def count(k: Kernel) -> Ledger:

@@ -1,95 +1,82 @@
 """The state before a transition, seen through the journal of what it wrote.
 
-Objects that were not written are the live ones; those that were answer with their old fields.  Specs read it as
-``old``, ledgers take from it what each written object used to contribute.
+Objects that were not written are the live ones; those that were answer with their old fields.  Specifications read it
+as ``old``, ledgers take from it what each written object used to contribute.
 """
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Final
 
-from kernel.objects import Kernel, Object
-
-Overlay = dict[tuple[str, int], "OldObject"]
+from kernel.objects import Block, Container, Core, Kernel, Memory, Object, Page, PageTable, Process, Row, Thread
 
 
-class OldRow:
-    """A row as it was: old items where they were written, the live ones elsewhere."""
+class OldRow(dict[int, int]):
+    """A row as it was: the old items where it was written, the live ones elsewhere."""
 
-    __slots__ = ("live", "old")
+    __slots__ = ("live",)
+    live: Row
 
-    def __init__(self, live: Any, old: dict[int, int]) -> None:
-        self.live = live
-        self.old = old
-
-    def __getitem__(self, index: int) -> int:
-        value = self.old.get(index)
-        if value is None: value = self.live[index]
-        return int(value)
+    def __missing__(self, index: int) -> int:
+        return self.live[index]
 
 
 class OldObject:
-    """An object as it was."""
+    """An object as it was.  A field that was not written is not set here, and read from the live object."""
 
-    __slots__ = ("live", "fields", "rows", "id")
+    __slots__ = ("live", "number", "bits", "entries")
 
-    def __init__(self, live: Object) -> None:
-        self.live = live
-        self.id = live.id
-        self.fields: dict[str, int] = {}
-        self.rows: dict[str, dict[int, int]] = {}
+    def __init__(self, number: int) -> None:
+        self.live: Any = None
+        self.number = number
+        """Its place among the written objects, in the order of their first writes."""
+        self.bits: dict[tuple[str, ...], int] = {}
+        """For the frame of a specification: by fields, the bits that stand for their writes."""
+        self.entries: dict[str, list[int]] = {}
+        """Likewise: by row, which entries of the journal its writes are."""
 
     def __getattr__(self, name: str) -> Any:
-        fields = self.fields
-        if name in fields: return fields[name]
-        value = getattr(self.live, name)
-        if name in self.rows: return OldRow(value, self.rows[name])
-        return value
+        return getattr(self.live, name)
 
 
-class OldTable:
-    """A table as it was."""
+def _old_class(of: type[Object]) -> type[OldObject]:
+    return type(f"Old{of.__name__}", (OldObject,), {"__slots__": tuple(of.__slots__)})
 
-    __slots__ = ("name", "live", "overlay")
 
-    def __init__(self, name: str, live: Any, overlay: Overlay) -> None:
-        self.name = name
+OLD_CLASSES: Final[dict[type[Object], type[OldObject]]] = {
+    of: _old_class(of) for of in (Memory, Block, Page, Container, Process, Thread, PageTable, Core)
+}
+
+
+TABLE_NAMES: Final = ("page", "block", "container", "process", "thread", "table", "core")
+
+
+class OldTable(dict[int, Any]):
+    """A table as it was: old objects where they were written, the live ones elsewhere."""
+
+    __slots__ = ("live",)
+
+    def __init__(self, live: dict[int, Any]) -> None:
+        super().__init__()
         self.live = live
-        self.overlay = overlay
 
-    def __getitem__(self, id: int) -> Any:
-        old = self.overlay.get((self.name, id))
-        return self.live[id] if old is None else old
+    def __missing__(self, id: int) -> Any:
+        return self.live[id]
 
 
 class OldKernel:
-    """The state as it was before the journal's writes."""
+    """The state as it was.  A table of which nothing was written may be the live one."""
 
-    __slots__ = ("live", "overlay")
+    __slots__ = ("memory", "page", "block", "container", "process", "thread", "table", "core", "cores", "root")
 
-    def __init__(self, live: Kernel, overlay: Overlay) -> None:
-        self.live = live
-        self.overlay = overlay
-
-    def __getattr__(self, name: str) -> Any:
-        value = getattr(self.live, name)
-        if isinstance(value, int): return value
-        if name == "memory": return self.overlay.get(("memory", 0), value)
-        return OldTable(name, value, self.overlay)
-
-
-def overlay_of(k: Kernel) -> Overlay:
-    """What each object written since the journal was last cleared used to be; the first record of a field counts."""
-    overlay: Overlay = {}
-    for entry in k.journal:
-        live = entry[0]
-        key = (live.table_name, live.id)
-        old = overlay.get(key)
-        if old is None: old = overlay[key] = OldObject(live)
-        if len(entry) == 3:
-            old.fields.setdefault(entry[1], entry[2])
-        else:
-            row = old.rows.get(entry[1])
-            if row is None: row = old.rows[entry[1]] = {}
-            row.setdefault(entry[2], entry[3])
-    return overlay
+    def __init__(self, k: Kernel) -> None:
+        self.memory: Any = k.memory
+        self.page: Any = k.page
+        self.block: Any = k.block
+        self.container: Any = k.container
+        self.process: Any = k.process
+        self.thread: Any = k.thread
+        self.table: Any = k.table
+        self.core: Any = k.core
+        self.cores = k.cores
+        self.root = k.root

@@ -10,8 +10,14 @@ from abi.layout import SYSTEM_SLOT, TABLE_ENTRIES
 from kernel.invariants import invariant, live
 from kernel.objects import MAPPED, MAPPED_BLOCK, PROCESS, TABLE, Kernel
 
-PAGES_UNDER_ENTRY = (0, 1, 1 << 9, 1 << 18, 1 << 27)
-"""4 KiB pages that one entry of a table of level 1 to 4 translates."""
+
+def pages_under_entry(level: int) -> int:
+    """4 KiB pages that one entry of a table of this level translates; 0 if there is no such level."""
+    if level == 1: return 1
+    if level == 2: return 1 << 9
+    if level == 3: return 1 << 18
+    if level == 4: return 1 << 27
+    return 0
 
 
 @invariant("table")
@@ -36,7 +42,7 @@ def table_base(k: Kernel, x: int) -> bool:
     X = k.table[x]
     if not live(k, x, TABLE): return True
     if X.level == 4: return X.base == 0
-    return X.base == k.table[X.parent].base + X.slot * PAGES_UNDER_ENTRY[X.level + 1]
+    return X.base == k.table[X.parent].base + X.slot * pages_under_entry(X.level + 1)
 
 
 @invariant("table")
@@ -77,7 +83,7 @@ def entry_mapped(k: Kernel, x: int, i: int) -> bool:
     q = X.entry[i]
     if q == 0 or live(k, q, TABLE): return X.permission[i] == 0
     S = k.process[X.process]
-    v = X.base + i * PAGES_UNDER_ENTRY[X.level]
+    v = X.base + i * pages_under_entry(X.level)
     return S.map_page[v] == q and S.map_permission[v] == X.permission[i]
 
 

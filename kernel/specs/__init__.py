@@ -10,7 +10,7 @@ Source: Atmosphere, section 4.3 (specifications of system calls, with what did n
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
 State = Any
@@ -28,54 +28,78 @@ def specification(function: Specification) -> Specification:
 
 
 class Frame:
-    """The fields a transition may have changed."""
+    """The fields a transition may have changed: ``allowed`` has the bit of each write of the journal that is among
+    them.  ``written`` is by table what the written objects were (``kernel.check``)."""
 
-    __slots__ = ("fields", "everywhere", "kinds")
+    __slots__ = ("written", "journal", "allowed", "allocator", "tables", "kinds")
 
-    ALLOCATOR: Final = (
+    ALLOCATOR: Final = frozenset({
         ("memory", "fresh"), ("memory", "free_count"), ("memory", "free_stack"), ("memory", "partial_count"),
         ("memory", "partial_stack"), ("memory", "free_pages"), ("memory", "promised_pages"),
         ("memory", "promised_blocks"), ("block", "kind"), ("block", "owner"), ("block", "position"),
         ("block", "carved"), ("block", "listed"), ("block", "stack"), ("page", "rank"), ("page", "block"),
-    )  # fmt: skip
-    TABLES: Final = tuple(
+    })  # fmt: skip
+    TABLES: Final = frozenset(
         ("table", field)
         for field in ("level", "process", "parent", "slot", "base", "used", "entry", "permission")
     )
 
-    def __init__(self) -> None:
-        self.fields: set[tuple[str, int, str] | tuple[str, int, str, int]] = set()
-        self.everywhere: set[tuple[str, str]] = set()
-        self.kinds: set[tuple[int, int]] = set()
+    def __init__(self, written: Mapping[str, Mapping[int, Any]]) -> None:
+        self.written = written
+        self.journal: Sequence[tuple[Any, ...]] = ()
+        self.allowed = 0
+        self.allocator = 0
+        """The bits of what ``allocates`` allows."""
+        self.tables = 0
+        """The bits of what ``rebuilds_tables`` allows."""
+        self.kinds: tuple[tuple[int, int], ...] = ()
+        """(before, after) of the kinds of pages whose kind and owner may have changed."""
 
     def may(self, table: str, id: int, *fields: str) -> None:
         """These fields of this object may change."""
-        for field in fields:
-            self.fields.add((table, id, field))
+        was = self.written[table].get(id)
+        if was is None: return
+        bits = was.bits.get(fields)
+        if bits is None:
+            bits = 0
+            for field in fields: bits |= was.bits.get((field,), 0)
+            was.bits[fields] = bits
+        self.allowed |= bits
 
     def may_item(self, table: str, id: int, row: str, index: int) -> None:
         """This item of this row may change."""
-        self.fields.add((table, id, row, index))
+        was = self.written[table].get(id)
+        if was is None: return
+        for j in was.entries.get(row, ()):
+            if self.journal[j][2] == index: self.allowed |= 1 << j
 
     def allocates(self) -> None:
         """The allocator's own state may change."""
-        self.everywhere.update(self.ALLOCATOR)
+        self.allowed |= self.allocator
 
     def rebuilds_tables(self, free: int, table: int) -> None:
         """Page tables may change, and pages become tables or stop being some (kinds ``free`` and ``table``)."""
-        self.everywhere.update(self.TABLES)
-        self.kinds.update(((free, table), (table, free)))
+        self.allowed |= self.tables
+        self.kinds = ((free, table), (table, free))
 
-    def permits(self, table: str, id: int, field: str, index: int | None, before: int, after: int, kinds: Any) -> bool:
-        """True if the specification allows this change; ``kinds`` is (before, after) of the page with this id."""
-        if (table, field) in self.everywhere or (table, id, field) in self.fields: return True
-        if index is not None: return (table, id, field, index) in self.fields
-        return table == "page" and field in ("kind", "owner") and kinds in self.kinds
 
+class _Nothing(Frame):
+    """The frame for a journal that is empty."""
+
+    __slots__ = ()
+
+    def may(self, table: str, id: int, *fields: str) -> None:
+        pass
+
+    def may_item(self, table: str, id: int, row: str, index: int) -> None:
+        pass
+
+
+NOTHING: Final = _Nothing({})
 
 from kernel.specs import address_spaces, processes, quotas, scheduling, threads  # noqa: E402  (they register themselves)
 
 __all__ = [
-    "SPECIFICATIONS", "Frame", "Specification", "State", "address_spaces", "processes", "quotas", "scheduling",
-    "specification", "threads",
+    "NOTHING", "SPECIFICATIONS", "Frame", "Specification", "State", "address_spaces", "processes", "quotas",
+    "scheduling", "specification", "threads",
 ]  # fmt: skip

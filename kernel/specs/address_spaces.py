@@ -133,10 +133,10 @@ def unmap_block(
     return result == 0 and unmapped(old, new, f, s, virtual_page(i4, i3, i2, 0), emptied)
 
 
-def protected(new: State, f: Frame, s: int, v: int, permission: int) -> bool:
-    """Only the permissions at v are other ones."""
+def protected(new: State, f: Frame, s: int, v: int, x: int, i: int, permission: int) -> bool:
+    """Only the permissions at v, which entry i of table x maps, are other ones."""
     f.may_item("process", s, "map_permission", v)
-    f.everywhere.add(("table", "permission"))
+    f.may_item("table", x, "permission", i)
     return bool(new.process[s].map_permission[v] == permission)
 
 
@@ -149,7 +149,7 @@ def protect_page(
     v = virtual_page(i4, i3, i2, i1)
     p = old.process[s].map_page[v]
     if p == 0 or old.page[p].kind != MAPPED: return result == -EFAULT
-    return result == 0 and protected(new, f, s, v, permission)
+    return result == 0 and protected(new, f, s, v, tables_above(old, s, i4, i3, i2)[2], i1, permission)
 
 
 @specification
@@ -159,7 +159,8 @@ def protect_block(
     """The same 2 MiB block with other permissions."""
     if not address_valid(i4, i3, i2, 0) or permission not in (0, 1, 3, 5, 7): return result == -EINVAL
     if not block_covers(old, s, i4, i3, i2): return result == -EFAULT
-    return result == 0 and protected(new, f, s, virtual_page(i4, i3, i2, 0), permission)
+    v = virtual_page(i4, i3, i2, 0)
+    return result == 0 and protected(new, f, s, v, tables_above(old, s, i4, i3, i2)[1], i2, permission)
 
 
 def allows(mine: int, asked: int) -> bool:

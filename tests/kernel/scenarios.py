@@ -147,9 +147,9 @@ def last_page_of_a_block(w: World) -> Arguments:
 
 @case("map_page")
 def first_page_of_a_block(w: World) -> Arguments:
-    s, _, *rest = last_page_of_a_block(w)
+    s, *address, _ = last_page_of_a_block(w)
     w.do("quota_split", w.k.root)
-    v = page_at(1, *rest[:3])
+    v = page_at(*address)
     w.map(s, v)
     return (s, *indices(v + 1), 7)
 
@@ -302,14 +302,26 @@ def page_is_shared(w: World) -> Arguments:
 @case("unmap_page")
 def block_becomes_free(w: World) -> Arguments:
     """The only page in use of the second block goes."""
-    s, _, i3, i2, i1, _ = first_page_of_a_block(w)
-    return (s, *indices(page_at(1, i3, i2, i1) - 1))
+    s, *address, _ = first_page_of_a_block(w)
+    w.map(s, page_at(*address))
+    return (s, *address)
+
+
+@case("unmap_page")
+def block_below_another_becomes_free(w: World) -> Arguments:
+    """The only page in use of the second block goes; that block is not the last with free pages."""
+    s, *address, _ = first_page_of_a_block(w)
+    v = page_at(*address)
+    w.map(s, v)
+    for i in (1, 2):
+        w.do("unmap_page", s, *indices(v - i))
+    return (s, *address)
 
 
 @case("unmap_page")
 def full_block_has_a_free_page(w: World) -> Arguments:
-    s, i4, i3, i2, i1, _ = first_page_of_a_block(w)
-    return (s, *indices(page_at(i4, i3, i2, i1) - 5))
+    s, *address, _ = first_page_of_a_block(w)
+    return (s, *indices(page_at(*address) - 5))
 
 
 @case("unmap_page", "EINVAL")
@@ -749,6 +761,15 @@ def last_of_an_ending_process(w: World) -> Arguments:
 
 
 @case("thread_exit")
+def thread_that_joined_another(w: World) -> Arguments:
+    t, u, slot, generation = joinable(w)
+    w.do("thread_join", t, slot, generation)
+    w.do("thread_exit", w.run(u), 8)
+    assert w.k.thread[t].result == 8
+    return (w.run(t), 0)
+
+
+@case("thread_exit")
 def somebody_has_a_handle(w: World) -> Arguments:
     return (w.run(joinable(w)[1]), 3)
 
@@ -1014,8 +1035,9 @@ def end_with_too_large_a_status(w: World) -> Arguments:
 
 
 def ending_holder(w: World, start: bool = True) -> Arguments:
-    """A process that is ending, has no thread left, and holds a child: (process, child, slot)."""
+    """A process that is ending, has no thread left, and holds a child in its second slot: (process, child, slot)."""
     t = w.running()
+    w.child(t)
     child, slot, _ = w.child(t, start)
     s = w.k.thread[t].process
     w.do("process_end", s, 0)
@@ -1105,6 +1127,7 @@ def parent_has_a_handle(w: World) -> Arguments:
 @case("process_finish")
 def parent_waits(w: World) -> Arguments:
     t = w.running()
+    w.child(t)
     s, slot, generation = w.child(t)
     w.do("process_wait", t, slot, generation)
     w.do("process_end", s, 200)
@@ -1157,6 +1180,16 @@ def ended_process(w: World) -> Arguments:
     return (s,)
 
 
+@case("process_collect")
+def ended_process_that_had_handles(w: World) -> Arguments:
+    t = w.running()
+    for _ in range(2):
+        w.child(t)
+    s = w.k.thread[t].process
+    w.end(s, 42)
+    return (s,)
+
+
 @case("process_collect", "EINVAL")
 def process_of_another(w: World) -> Arguments:
     t = w.running()
@@ -1190,6 +1223,7 @@ def child_is_ending(w: World) -> Arguments:
 @case("process_wait")
 def child_ended_before(w: World) -> Arguments:
     t = w.running()
+    w.child(t)
     s, slot, generation = w.child(t)
     w.end(s, 99)
     return (t, slot, generation)

@@ -1,0 +1,252 @@
+"""The check of each step sees what the audit of the whole state sees, and sees it at that very step."""
+
+from __future__ import annotations
+
+import random
+from dataclasses import dataclass
+
+import pytest
+
+from kernel import ledgers
+from kernel.audit import audit
+from kernel.check import Checker, CheckFailed
+from kernel.objects import Kernel, Row
+from tests.kernel.driver import Driver
+from tests.kernel.mutants import first_difference, mutant
+from tests.kernel.scene import Scene
+from tests.kernel.state import Place, fields, load, log_differences, logged_store, objects, snapshot, undo
+from tests.kernel.violations import VIOLATIONS, Violation
+
+
+@dataclass(frozen=True)
+class Bug:
+    """A replacement in a transition module's source."""
+
+    name: str
+    module: str
+    text: str
+    replacement: str
+    damages: bool = True
+    """The state after it is unsound, which the audit has to see; else only the specification is violated."""
+    occurrence: int = 0
+
+
+ENQUEUE = """    a = R.tail
+    T.state = READY
+    T.next = 0
+    T.previous = a
+    T.rank = R.ticket
+    R.ticket = R.ticket + 1
+    if a == 0:
+        R.head = t
+    else:
+        A = k.thread[a]
+        A.next = t
+    R.tail = t
+"""
+ENQUEUE_AT_THE_HEAD = """    b = R.head
+    T.state = READY
+    T.next = b
+    T.previous = 0
+    T.rank = R.ticket
+    R.ticket = R.ticket + 1
+    if b == 0:
+        R.tail = t
+    else:
+        B = k.thread[b]
+        B.previous = t
+    R.head = t
+"""
+
+BUGS = [
+    # Physical memory.
+    Bug("page not charged", "page_allocator", "    C.used_pages = C.used_pages + 1\n", ""),
+    Bug("page charged twice", "page_allocator", "C.pages = C.pages - 1\n", "C.pages = C.pages - 2\n"),
+    Bug("page not refunded", "page_allocator", "    C.pages = C.pages + 1\n", ""),
+    Bug("refund not promised", "page_allocator", "m.promised_pages = m.promised_pages + 1\n", "pass\n"),
+    Bug("freed page keeps its owner", "page_allocator", "    P.owner = 0\n    n = B.listed", "    n = B.listed"),
+    Bug("freed page leaks", "page_allocator", "    B.listed = n\n    B.stack[n] = p\n", "    B.stack[n] = p\n"),
+    Bug("freed page has the wrong rank", "page_allocator", "    P.rank = n\n", "    P.rank = n + 1\n"),
+    Bug("page handed out twice", "page_allocator", "        B.carved = B.carved + 1\n", "        pass\n"),
+    Bug("page comes off the stack and stays", "page_allocator", "        B.listed = n - 1\n", "        pass\n"),
+    Bug("block freed with a page in use", "page_allocator", "if n == B.carved:", "if n + 1 == B.carved:"),
+    Bug("full block stays partial", "page_allocator", "if B.listed == 0 and B.carved == BLOCK_PAGES:\n        unlist",
+        "if B.listed == 1 and B.carved == BLOCK_PAGES:\n        unlist"),
+    Bug("block leaks", "page_allocator", "    return_block(k, b)\n\n\ndef quota_split",
+        "    pass\n\n\ndef quota_split"),
+    Bug("whole block without an owner", "page_allocator", "    B.owner = c\n", ""),
+    Bug("quota split for nothing", "page_allocator", "    C.blocks = C.blocks - 1\n    m.promised_blocks = "
+        "m.promised_blocks - 1\n    C.pages", "    C.pages"),
+    Bug("quota merged without a whole block", "page_allocator", "if free_blocks(k) <= m.promised_blocks:",
+        "if free_blocks(k) < m.promised_blocks:"),
+    # Address spaces.
+    Bug("table without a way back", "page_table", "    X.parent = parent\n", ""),
+    Bug("table at the wrong base", "page_table", "3, i4 * SPAN_4)", "3, i4 * SPAN_3)"),
+    Bug("entries not counted", "page_table", "    Q.used = Q.used + 1\n", ""),
+    Bug("empty table stays", "page_table", "    free_empty_tables(k, x1)\n    return OK", "    return OK"),
+    Bug("freed table stays in its parent", "page_table", "    Q.entry[X.slot] = 0\n", ""),
+    Bug("freed table remembers its place", "page_table", "    X.base = 0\n", ""),
+    Bug("stale entry after unmap", "page_table", "    X.entry[i] = 0\n", ""),
+    Bug("stale permission after unmap", "page_table", "    X.permission[i] = 0\n", ""),
+    Bug("stale map after unmap", "page_table", "    S.map_page[v] = 0\n", ""),
+    Bug("mappings not counted", "page_table", "    S.mappings = S.mappings + 1\n", ""),
+    Bug("mapped with more than asked for", "page_table", "permission: int) -> None:\n",
+        "permission: int) -> None:\n    permission = 7\n", damages=False),
+    Bug("tables allow more than the map", "page_table", "    X.permission[i] = permission\n",
+        "    X.permission[i] = 7\n"),
+    Bug("protect forgets the tables", "page_table", "    X.permission[i1] = permission\n", ""),
+    Bug("protect changes the neighbour", "page_table", "S.map_permission[page_number(i4, i3, i2, i1)] = permission",
+        "S.map_permission[page_number(i4, i3, i2, i1) + 1] = permission"),
+    Bug("shared page counted once", "page_table", "    P.references = P.references + 1\n", ""),
+    Bug("shared page freed", "page_table", "if P.references == 0: free_page", "if P.references <= 1: free_page"),
+    Bug("unmapped page leaks", "page_table", "if P.references == 0: free_page", "if P.references < 0: free_page"),
+    Bug("shared with more than the owner has", "page_table", "if not narrower(permission, k.table[y1]",
+        "if not narrower(0, k.table[y1]", damages=False),
+    Bug("quota for one table too few", "page_table", "C.pages >= pages + 3", "C.pages >= pages + 2"),
+    Bug("the machine's slot can be mapped", "page_table", "i4 >= SYSTEM_SLOT", "i4 > SYSTEM_SLOT"),
+    Bug("mapped over a mapping", "page_table", "        if k.table[q].entry[i1] != 0: return -EEXIST\n", ""),
+    # Scheduling.
+    Bug("last in, first out", "scheduler", ENQUEUE, ENQUEUE_AT_THE_HEAD),
+    Bug("queue skips one", "scheduler", "    t = R.head\n    if t == 0: return 0\n",
+        "    t = R.head\n    if t == 0: return 0\n    t = k.thread[t].next or t\n", damages=False),
+    Bug("tickets stand still", "scheduler", "    R.ticket = R.ticket + 1\n", ""),
+    Bug("no link back", "scheduler", "    T.previous = a\n", ""),
+    Bug("old head stays linked", "scheduler", "        B.previous = a\n", "        pass\n"),
+    Bug("blocked thread stays on its core", "scheduler", "    R.current = 0\n    T.state = BLOCKED\n",
+        "    T.state = BLOCKED\n"),
+    Bug("woken though it waits for an end", "scheduler", "    if T.waiting_for != 0: return -EINVAL\n", ""),
+    Bug("runs without being taken from the queue", "scheduler", "    dequeue(k, t)\n    T =", "    T ="),
+    # Handles, threads, processes.
+    Bug("slot opened twice", "handles", "        S.handle_carved = slot + 1\n", "        pass\n"),
+    Bug("old generation again", "handles", "    g = S.handle_opened + 1\n", "    g = 1\n"),
+    Bug("closed handle still names", "handles", "    S.handle_object[slot] = 0\n", ""),
+    Bug("any generation will do", "handles", "if generation == 0 or S.handle_generation[slot] != generation: return 0",
+        "if generation == 0: return 0", damages=False),
+    Bug("thread beyond the list", "thread", "    S.thread_count = S.thread_count + 1\n", ""),
+    Bug("moved thread keeps its place", "thread", "    L.position = T.position\n", ""),
+    Bug("joiner not told", "thread", "        wake_waiter(k, j, status)\n", ""),
+    Bug("joiner told something else", "thread", "wake_waiter(k, j, status)", "wake_waiter(k, j, status ^ 1)",
+        damages=False),
+    Bug("killed thread leaves its handle", "thread", "        close_handle(k, T.process, T.holder_slot)\n",
+        "        pass\n"),
+    Bug("freed thread keeps its joiner", "thread", "    T.joiner = 0\n    T.holder_slot = 0\n",
+        "    T.holder_slot = 0\n"),
+    Bug("core does not rotate", "thread", "    C.core = k.core[r].ring\n", "", damages=False),
+    Bug("join of a thread that has a joiner", "thread", "    if U.joiner != 0: return -EBUSY\n", ""),
+    Bug("process without a root", "process", "    S.root = x\n", ""),
+    Bug("status lost", "process", "    S.state = ENDING\n    S.status = status\n    return OK\n",
+        "    S.state = ENDING\n    return OK\n", damages=False),
+    Bug("ended process still holds its table", "process", "    S.root = 0\n    free_page(k, x)\n", "    S.root = 0\n"),
+    Bug("finished with mappings left", "process", " or S.mappings != 0: return -EBUSY\n    x = S.root\n    X = "
+        "k.table[x]\n    if X.used != 0: return -EBUSY\n", ": return -EBUSY\n    x = S.root\n    X = k.table[x]\n"),
+    Bug("processes not counted", "process", "    C.processes = C.processes - 1\n", ""),
+    Bug("collected while it runs", "process", "    if S.state != ENDED: return -EBUSY\n", ""),
+    Bug("waiter of the dropped", "process", "    W.holder = 0\n", ""),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("bug", BUGS, ids=lambda bug: bug.name.replace(" ", "-"))
+def test_planted_bug_is_caught_at_the_very_step(bug: Bug) -> None:
+    found = first_difference(mutant(bug.module, bug.text, bug.replacement, bug.occurrence))
+    assert found is not None, "no call shows the bug"
+    k, caught = found
+    assert caught, "the check saw nothing"
+    k.ledger = None
+    damage = {failure.name for failure in audit(k)[1]}
+    assert bool(damage) == bug.damages, damage
+
+
+def touched_reports(checker: Checker) -> str:
+    """What the check of the journal's writes says, without a specification: the clause that fails, or nothing."""
+    try:
+        checker.check_writes()
+    except CheckFailed as failure:
+        return failure.name
+    return ""
+
+
+@pytest.mark.parametrize(("clause", "damage"), VIOLATIONS, ids=lambda value: getattr(value, "__name__", value))
+def test_violation_is_seen_from_its_writes_alone(clause: str, damage: Violation) -> None:
+    scene = Scene()
+    before = snapshot(scene.k)
+    checker = Checker(scene.k)
+    damage(scene)
+    scene.k.journal.clear()
+    log_differences(scene.k, before)
+    assert touched_reports(checker) == clause
+
+
+def all_places(k: Kernel) -> list[Place]:
+    """Every field, and of every row the items that were ever written and a few others."""
+    places: list[Place] = []
+    for obj in objects(k):
+        for field in fields(obj):
+            value = getattr(obj, field)
+            if isinstance(value, Row):
+                indices = [*value, max(value, default=0) + 1, max(value, default=0) + 2]
+                places += [(obj.table_name, obj.id, field, index) for index in indices]
+            else:
+                places.append((obj.table_name, obj.id, field, None))
+    return places
+
+
+def other_value(rnd: random.Random, k: Kernel, places: list[Place], place: Place) -> int:
+    """A value that the place does not have: near its own, that of the same field elsewhere, or any."""
+    now = load(k, place)
+    alike = [p for p in places if p[0] == place[0] and p[2] == place[2]]
+    while True:
+        value = rnd.choice(
+            (now + 1, now - 1, 0, 1, now + 512, load(k, rnd.choice(alike)), load(k, rnd.choice(places)),
+             rnd.choice(places)[1], rnd.randrange(-2, 3000), 1 << 40)
+        )  # fmt: skip
+        if value != now: return value
+
+
+def assert_seen_alike(k: Kernel, checker: Checker) -> bool:
+    """The writes in the journal break a clause in the eyes of the audit just if the check of them says so."""
+    k.ledger, kept = None, k.ledger
+    failures = audit(k)[1]
+    k.ledger = kept
+    said = touched_reports(checker)
+    changes = [str(change) for change in checker.changes()]
+    if failures: assert said, (changes, [failure.name for failure in failures])
+    else: assert not said, (changes, said)
+    return bool(failures)
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_random_damage_is_seen_from_its_write_alone(seed: int) -> None:
+    rnd = random.Random(seed)
+    driver = Driver(seed, "off", blocks=rnd.randrange(1, 5), pages=rnd.choice((511, 40)))
+    driver.run(400)
+    k = driver.k
+    places = all_places(k)
+    checker = Checker(k)
+    broken = 0
+    for _ in range(400):
+        place = rnd.choice(places)
+        k.journal.clear()
+        logged_store(k, place, other_value(rnd, k, places, place))
+        broken += assert_seen_alike(k, checker)
+        undo(k)
+        k.ledger = ledgers.count(k)
+    assert broken > 200
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_damage_of_every_field_of_a_scene_is_seen(seed: int) -> None:
+    rnd = random.Random(seed)
+    scene = Scene()
+    k = scene.k
+    places = all_places(k)
+    tried: dict[tuple[str, str], int] = {}
+    checker = Checker(k)
+    for place in rnd.sample(places, len(places)):
+        kind = place[0], place[2]
+        if tried.setdefault(kind, 0) >= 6: continue
+        tried[kind] += 1
+        k.journal.clear()
+        logged_store(k, place, other_value(rnd, k, places, place))
+        assert_seen_alike(k, checker)
+        undo(k)
+        k.ledger = ledgers.count(k)
