@@ -371,10 +371,9 @@ class AddressSpace:
             raise LinuxError(ENOMEM)
 
     def _expect(self, result: int) -> None:
-        if result == -ENOMEM:
-            raise LinuxError(ENOMEM)
+        # Only a program that also makes native calls can have unmapped what was mapped here.
         if result != 0:
-            raise RuntimeError(f"the machine refused a range that this process has mapped: errno {-result}")
+            raise LinuxError(-result)
 
 
 def permissions_of(protection: int) -> int:

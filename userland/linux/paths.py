@@ -61,7 +61,6 @@ class _Host:
         return fd
 
     def filesystem(self, fd: int) -> int:
-        """The magic number of the file system that ``fd`` lies on; -1 if the kernel will not say."""
         if self._libc.fstatfs(fd, self._statfs) != 0:
             return -1
         magic: int = struct.unpack_from("<Q", self._statfs.raw)[0]
@@ -76,6 +75,11 @@ def _get_host() -> _Host:
     if _host is None:
         _host = _Host()
     return _host
+
+
+def filesystem(fd: int) -> int:
+    """The magic number of the file system that ``fd`` lies on (statfs(2)); -1 if the kernel will not say."""
+    return _get_host().filesystem(fd)
 
 
 class Place:
@@ -259,7 +263,7 @@ class Resolver:
         return Found(self._open_name(node.grant.fd, node.grant.name), node.grant, node)
 
     def _checked(self, fd: int, grant: Grant) -> Found:
-        if os.fstat(fd).st_dev != grant.device and _get_host().filesystem(fd) == PROCFS_MAGIC:
+        if os.fstat(fd).st_dev != grant.device and filesystem(fd) == PROCFS_MAGIC:
             os.close(fd)
             raise LinuxError(EACCES)
         return Found(fd, grant)
@@ -404,4 +408,4 @@ class Resolver:
         return Found(os.dup(last.fd), last.grant)
 
 
-__all__ = ["Entry", "Found", "Place", "Resolver", "guest_path"]
+__all__ = ["Entry", "Found", "Place", "Resolver", "filesystem", "guest_path"]

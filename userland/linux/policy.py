@@ -162,6 +162,8 @@ class FilePolicy:
         except OSError as error:
             raise PolicyError(f"{option} {shown}: {error.strerror}") from None
         self._fds.append(fd)
+        if os.major(os.fstat(fd).st_dev) == 0 and _is_procfs(fd):
+            raise PolicyError(f"{option} {shown}: procfs cannot be granted: its self would be the hypervisor")
         for seen in {typed, real}:
             if not self._writable_already(seen):
                 node = self.root.add(seen)
@@ -179,6 +181,12 @@ class FilePolicy:
             if node.grant is not None:
                 writable = node.grant.writable
         return writable
+
+
+def _is_procfs(fd: int) -> bool:
+    from userland.linux.paths import filesystem
+
+    return filesystem(fd) == PROCFS_MAGIC
 
 
 __all__ = ["FilePolicy", "Grant", "Node", "PolicyError"]

@@ -210,8 +210,7 @@ def wait_with_mask(task: Task, mask: int) -> None:
         if task.restore_mask is None:
             task.restore_mask = task.blocked
         task.blocked = wanted
-        task.attention = False
-        notice(task)
+        task.attention = True
 
 
 def sys_rt_sigtimedwait(task: Task, wanted: int, info: int, timeout: int, size: int) -> int:

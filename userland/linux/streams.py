@@ -174,9 +174,10 @@ def standard_stream(fd: int, *, writable: bool) -> OpenFile:
     """The description of a host descriptor given as standard input, output or error; never closed for the host."""
     flags = O_WRONLY if writable else O_RDONLY
     try:
-        mode = os.fstat(fd).st_mode
+        status = os.fstat(fd)
     except OSError:
         return ClosedStream(flags)
+    mode = status.st_mode
     if stat.S_ISREG(mode):
         return HostFile(fd, flags, b"", owned=False)
     if stat.S_ISCHR(mode) and os.isatty(fd):
@@ -189,7 +190,9 @@ def standard_stream(fd: int, *, writable: bool) -> OpenFile:
             pass
         else:
             return HostStream(own, flags, path, non_blocking=True, owned=True)
-    return HostStream(fd, flags, path, non_blocking=False, owned=False)
+    # /dev/null and its like never block.
+    memory = stat.S_ISCHR(status.st_mode) and os.major(status.st_rdev) == 1
+    return HostStream(fd, flags, path, non_blocking=memory, owned=False)
 
 
 def pipe_pair(flags: int) -> tuple[HostStream, HostStream]:

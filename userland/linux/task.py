@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from abi.layout import USER_END
-from hv.personality import BLOCKED, RETRY
+from hv.personality import BLOCKED, RETRY, UserFault
 from userland.linux.descriptors import DescriptorTable
 from userland.linux.errors import EINTR
 from userland.linux.memory import AddressSpace
@@ -99,7 +99,8 @@ class LinuxProcess:
         """Writes what the process changed in shared file mappings into the files, as far as they take it."""
         try:
             self.space.write_back(0, USER_END)
-        except OSError:
+        except (OSError, UserFault):
+            # The disk is full, say, or the program has unmapped the pages by a native call.
             pass
 
     def end(self) -> None:
@@ -166,8 +167,8 @@ class Task:
         signal; the system call is then tried again from its start, with ``wait`` as it was left."""
         wait = self.wait
         if wait is None:
-            if self.attention:
-                # A signal is to be delivered first.
+            if any(not self.blocked >> signal.number - 1 & 1 for signal in (*self.pending, *self.process.pending)):
+                # It is to be delivered first.
                 return -EINTR
             wait = self.wait = Wait()
             self.attention = True

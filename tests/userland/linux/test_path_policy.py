@@ -431,5 +431,11 @@ def test_what_cannot_be_granted(tmp_path: Path) -> None:
         FilePolicy(allow_read=[tmp_path / "missing"])
     with pytest.raises(PolicyError, match="No such file"):
         FilePolicy(allow_write=[tmp_path / "missing" / "file"])
+    with pytest.raises(PolicyError, match="procfs"):
+        FilePolicy(allow_read=["/proc"])
+    with pytest.raises(PolicyError, match="procfs"):
+        FilePolicy(allow_read=["/proc/self"])
+    with pytest.raises(PolicyError, match="procfs"):
+        FilePolicy(allow_write=["/proc/self/mem"])
     with pytest.raises(PolicyError, match="neither a directory"):
         FilePolicy(allow_read=["/dev/null"])

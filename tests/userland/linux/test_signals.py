@@ -252,6 +252,22 @@ def test_a_signal_from_the_mask_of_a_wait(program: Program) -> None:
     assert program.thread.regs.rax == (1 << 64) - EINTR
 
 
+def test_the_mask_of_a_wait_is_put_back(program: Program) -> None:
+    """However the wait ends: at once, by an error, in time."""
+    wanted = program.put(struct.pack("<Q", 1 << SIGALRM - 1))
+    soon = program.put(struct.pack("<qq", 0, 1_000_000))
+    now = program.put(bytes(16))
+    for arguments in ((0, 0, now, wanted, 8), (8, 1, now, wanted, 8), (0, 0, soon, wanted, 8)):
+        program.settled("ppoll", *arguments)
+        assert task_of(program).blocked == 0
+        assert task_of(program).restore_mask is None
+    epoll = program("epoll_create1", 0)
+    program("epoll_pwait", epoll, program.room(64), 4, 0, wanted)
+    assert task_of(program).blocked == 0
+    assert program("pselect6", 0, 0, 0, 0, now, program.put(struct.pack("<QQ", wanted, 8))) == 0
+    assert task_of(program).blocked == 0
+
+
 def test_an_alarm(program: Program) -> None:
     install(program, SIGALRM)
     assert program("setitimer", 0, program.put(struct.pack("<4q", 0, 0, 0, 2000)), 0) == 0
