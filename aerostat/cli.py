@@ -4,7 +4,6 @@ when it is asked for."""
 from __future__ import annotations
 
 import argparse
-import contextlib
 import gc
 import os
 import sys
@@ -125,6 +124,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         # Whoever read our output has left; a second complaint at exit would come from the flush of standard output.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 141
+    except OSError as error:  # no room where our output goes, no more descriptors or memory to be had
+        print(f"aerostat: {error}", file=sys.stderr)
+        return 125
 
 
 def command() -> NoReturn:
@@ -135,9 +137,11 @@ def command() -> NoReturn:
     has it look again before the program starts."""
     gc.disable()
     status = main()
-    with contextlib.suppress(OSError):
-        sys.stdout.flush()
-        sys.stderr.flush()
+    for stream in (sys.stdout, sys.stderr):  # None where the descriptor was closed when we were started
+        try:
+            if stream is not None: stream.flush()
+        except OSError:
+            status = status or 1
     os._exit(status)
 
 
