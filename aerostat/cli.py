@@ -124,9 +124,28 @@ def main(arguments: Sequence[str] | None = None) -> int:
         # Whoever read our output has left; a second complaint at exit would come from the flush of standard output.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 141
+    except KeyboardInterrupt:
+        return 130
     except OSError as error:  # no room where our output goes, no more descriptors or memory to be had
         print(f"aerostat: {error}", file=sys.stderr)
         return 125
+    except Exception as error:
+        if os.environ.get("AEROSTAT_DEBUG"): raise
+        print(f"aerostat: a mistake of its own, not the program's: {error!r}", file=sys.stderr)
+        print("  AEROSTAT_DEBUG=1 shows where; please report it", file=sys.stderr)
+        return 125
+
+
+def open_standard_streams() -> None:
+    """Gives descriptors 0 to 2 that are closed to the null device.  The next files to be opened, /dev/kvm among them,
+    would else get these numbers, and be the program's standard streams."""
+    for fd in range(3):
+        try:
+            os.fstat(fd)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)  # the lowest free number: this one
+    if sys.stdout is None: sys.stdout = open(1, "w")  # noqa: SIM115
+    if sys.stderr is None: sys.stderr = open(2, "w")  # noqa: SIM115
 
 
 def command() -> NoReturn:
@@ -136,13 +155,14 @@ def command() -> NoReturn:
     takes 8 ms.  Nor does it look for garbage among what start-up makes, which is all in use (3 ms); ``aerostat.run``
     has it look again before the program starts."""
     gc.disable()
+    open_standard_streams()
     status = main()
     for stream in (sys.stdout, sys.stderr):  # None where the descriptor was closed when we were started
         try:
             if stream is not None: stream.flush()
         except OSError:
             status = status or 1
-    os._exit(status)
+    os._exit(status & 0xFF)
 
 
 if __name__ == "__main__":

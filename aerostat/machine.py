@@ -175,10 +175,11 @@ class Program:
         self._started = False
 
     def start(self) -> None:
-        """Starts a loaded program at its entry; no effect if it was started.  Its time limit begins now."""
-        if self._started: return
+        """Starts a loaded program at its entry; no effect if it was started or has ended.  Its time limit begins
+        now."""
         machine = self.machine.hypervisor
         with machine.lock:
+            if self._started or self.process.status is not None: return
             rip, rsp = self.process.entry
             machine.start(self.process, rip, rsp)
             self._started = True

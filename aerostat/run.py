@@ -5,14 +5,13 @@ from __future__ import annotations
 import errno
 import gc
 import os
-import signal
 import sys
 from argparse import Namespace
-from types import FrameType
 from typing import Any
 
 from abi.elf import BadElf
 from abi.stack import ArgumentsTooLong
+from aerostat.interruption import Interruption
 from aerostat.machine import Machine, Program
 from hv.kvm import KvmUnavailable
 from hv.machine import MachineFailed, OutOfMemory
@@ -24,13 +23,6 @@ FAILED = 125
 CANNOT_RUN = 126
 NOT_FOUND = 127
 PASSED_ON = ("TERM", "LANG", "TZ")
-
-
-class Interrupted(Exception):
-    """A signal that ends the program came to us."""
-
-    def __init__(self, number: int) -> None:
-        self.number = number
 
 
 def complain(message: str) -> None:
@@ -71,25 +63,29 @@ def run(options: Namespace) -> int:
     except KvmUnavailable as error:
         complain(f"{error.reason}\n  {error.remedy}\n  `aerostat doctor` tells more")
         return FAILED
-    except (ValueError, OSError) as error:
+    except OSError as error:
+        complain(f"no machine with {options.memory} of memory and {options.cores} cores: {error}")
+        return FAILED
+    except ValueError as error:
         complain(str(error))
         return USAGE
     except Exception as error:
         if type(error).__name__ != "PolicyError": raise
         complain(str(error))
         return USAGE
-    try:
-        return _run_in(machine, path, options)
-    finally:
-        machine.close()
+    with Interruption() as interruption:
+        try:
+            status = _run_in(machine, path, options, interruption)
+        finally:
+            try:
+                machine.close()
+            except CheckFailed as error:
+                complain(str(error))
+                status = CHECK_FAILED
+        return status
 
 
-def _run_in(machine: Machine, path: str, options: Namespace) -> int:
-    def interrupt(number: int, _: FrameType | None) -> None:
-        raise Interrupted(number)
-
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, interrupt)
+def _run_in(machine: Machine, path: str, options: Namespace, interruption: Interruption) -> int:
     failure: BaseException | None = None
     program: Program | None = None
     try:
@@ -98,28 +94,28 @@ def _run_in(machine: Machine, path: str, options: Namespace) -> int:
         )
         gc.freeze()  # what start-up made stays: no collection has to look at it
         gc.enable()
+        interruption.watch(program)
         program.start()
         status = program.wait()
+        if options.check == "full": machine.audit()
     except BadElf as error:
         complain(str(error))
         return NOT_FOUND if error.errno == errno.ENOENT else CANNOT_RUN
     except (OutOfMemory, ArgumentsTooLong, ValueError) as error:
         complain(str(error))
         return CANNOT_RUN
-    except Interrupted as signalled:
-        if program is not None: program.kill()
-        status = 128 + signalled.number
     except CheckFailed as error:
         failure, status = error, CHECK_FAILED
     except MachineFailed as error:
         failure, status = error, FAILED
-    _tell(machine, program, options, status, failure)
+    _tell(machine, program, options, status, failure, interruption)
     return status
 
 
 def _tell(
-    machine: Machine, program: Program | None, options: Namespace, status: int, failure: BaseException | None
-) -> None:
+    machine: Machine, program: Program | None, options: Namespace, status: int, failure: BaseException | None,
+    interruption: Interruption,
+) -> None:  # fmt: skip
     """What is said at the end: why the program was ended, and what was asked for."""
     report = program.report if program is not None else None
     if failure is not None:
@@ -128,6 +124,8 @@ def _tell(
 
         for trap in reversed(last_traps(machine.hypervisor)):
             print(f"    thread {trap.thread}: {trap.what}", file=sys.stderr)
+    elif report is not None and interruption.number:
+        complain(f"{report.program}: {report.reason}")
     elif report is not None and not options.json:
         complain(str(report))
     if not (options.json or options.report or options.stats): return
