@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 
 from abi.calls import BY_NUMBER
 from abi.layout import NATIVE_FIRST
-from hv.engine import PAGE_FAULT, PAGE_FAULT_FETCH, PAGE_FAULT_PRESENT, PAGE_FAULT_WRITE
+from hv.engine import PAGE_FAULT, PAGE_FAULT_FETCH, PAGE_FAULT_PRESENT, PAGE_FAULT_WRITE, REGISTERS
 from hv.personality import Fault, UserFault
-from hv.report import REGISTERS, VECTORS, Report, Trap
+from hv.report import VECTORS, Report, Trap
 
 if TYPE_CHECKING:
     from hv.machine import Machine

@@ -171,8 +171,9 @@ class Vcpu:
         return check(lib.aero_raw_exit_loop(self._state, exits), "raw exit loop")
 
     def replay(self, number: int, times: int, last: int) -> None:
-        """Benchmark: the next ``times`` runs do not enter the guest but find it making system call ``number`` again,
-        and one more ``last``; all else is as ever.  OSError unless the program stands at a system call."""
+        """Benchmark: the next ``times`` runs do not enter the guest but find it making system call ``number`` with the
+        arguments now in rdi, rsi and rdx, and one more ``last``; all else is as ever.  OSError unless the program
+        stands at a system call."""
         check(lib.aero_replay(self._state, number, times, last), "replay")
 
     @property

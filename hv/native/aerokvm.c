@@ -543,14 +543,17 @@ out:
 }
 
 /* For the time that everything around KVM_RUN takes: the next `n` runs do all they do for a system call, but in place of
- * entering the guest find it at the gate again with call `number`, and one more with `last`.  The vCPU has to stand at a
- * system call.  -EINVAL: it does not, or registers are not synchronized. */
+ * entering the guest find it at the gate again with call `number` and the arguments now in regs, and one more with
+ * `last`.  The vCPU has to stand at a system call.  -EINVAL: it does not, or registers are not synchronized. */
 static int aero_replay(struct aero_vcpu *v, uint64_t number, uint64_t n, uint64_t last)
 {
     struct kvm_run *run = v->run;
     if (!run || !v->sync || run->exit_reason != KVM_EXIT_IO || run->io.port != v->gate.gate_port) return -EINVAL;
     v->replayed = run->s.regs.regs;
     v->replayed.rax = number;
+    v->replayed.rdi = v->regs.rdi;
+    v->replayed.rsi = v->regs.rsi;
+    v->replayed.rdx = v->regs.rdx;
     v->last_number = last;
     v->replays = n + 1;
     return 0;
