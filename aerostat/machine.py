@@ -185,7 +185,8 @@ class Program:
             self._started = True
             if self.machine.time_limit is not None:
                 limit = self.machine.time_limit
-                machine.events.at(time.monotonic() + limit, lambda: self._out_of_time(limit))
+                deadline = time.monotonic() + limit
+                self.process.limit = machine.events.at(deadline, lambda: self._out_of_time(limit), limit=True)
 
     def _out_of_time(self, limit: float) -> None:
         if self.process.status is None:
@@ -203,7 +204,9 @@ class Program:
 
     def wait(self, timeout: float | None = None) -> int:
         """Waits for its end and returns its status.  Raises TimeoutError after ``timeout`` seconds; CheckFailed where
-        a specification or an invariant did not hold; MachineFailed."""
+        a specification or an invariant did not hold; MachineFailed; ValueError for one that was never started."""
+        if not self._started and self.process.status is None:
+            raise ValueError(f"{self.process.name} was never started")
         return self.process.wait(timeout)
 
     def kill(self) -> None:

@@ -61,7 +61,11 @@ class Core:
         try:
             slice_start(TIME_SLICE_NS)
             with machine.lock:
-                self._loop()
+                machine.lock.core_begins()
+                try:
+                    self._loop()
+                finally:
+                    machine.lock.core_ends()
         except BaseException as error:
             machine.fail(error)
         finally:
@@ -77,7 +81,7 @@ class Core:
                     if not self.idle:
                         self.idle = True
                         machine.lock.notify_all()  # who waits for a process looks whether anything can still happen
-                    machine.lock.wait()
+                    machine.lock.rest()
                     continue
                 self.idle = False
                 machine.step(scheduler.schedule, index)

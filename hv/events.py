@@ -17,17 +17,20 @@ from typing import Final
 
 Callback = Callable[[], object]
 
+LONGEST_WAIT: Final = 3_600_000.0
+"""Milliseconds: what ``poll`` can take has an end, a deadline has none."""
 _DIRECTIONS: Final = {"r": select.POLLIN, "w": select.POLLOUT}
 
 
 class Timer:
     """A callback at a time to come."""
 
-    __slots__ = ("callback", "deadline")
+    __slots__ = ("callback", "deadline", "limit")
 
-    def __init__(self, deadline: float, callback: Callback) -> None:
+    def __init__(self, deadline: float, callback: Callback, limit: bool) -> None:
         self.deadline = deadline
         self.callback: Callback | None = callback
+        self.limit = limit
 
     def cancel(self) -> None:
         """It will not be called.  Hold the big lock."""
@@ -62,9 +65,10 @@ class Events:
         self._wake = -1
         self._closing = False
 
-    def at(self, deadline: float, callback: Callback) -> Timer:
-        """Calls back at ``deadline``, seconds of ``time.monotonic()``, or soon after."""
-        timer = Timer(deadline, callback)
+    def at(self, deadline: float, callback: Callback, *, limit: bool = False) -> Timer:
+        """Calls back at ``deadline``, seconds of ``time.monotonic()``, or soon after.  A ``limit`` is nothing that a
+        thread waits for: ``pending`` does not count it."""
+        timer = Timer(deadline, callback, limit)
         heapq.heappush(self._timers, (deadline, next(self._order), timer))
         self._changed()
         return timer
@@ -79,7 +83,7 @@ class Events:
     def pending(self) -> bool:
         """Something is still to happen."""
         if any(watch.callback for watch in self._watches): return True
-        return any(timer.callback for _, _, timer in self._timers)
+        return any(timer.callback and not timer.limit for _, _, timer in self._timers)
 
     def _changed(self) -> None:
         if self._closing: return
@@ -118,7 +122,7 @@ class Events:
         while self._timers and self._timers[0][2].callback is None:
             heapq.heappop(self._timers)
         if not self._timers: return poll, None
-        return poll, max(0.0, (self._timers[0][0] - time.monotonic()) * 1000)
+        return poll, min(max(0.0, (self._timers[0][0] - time.monotonic()) * 1000), LONGEST_WAIT)
 
     def _deliver(self, ready: set[int]) -> None:
         due: list[Callback] = []

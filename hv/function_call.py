@@ -34,6 +34,7 @@ class FunctionCalls:
         self._process = process
         self._thread: Thread | None = None
         self._result: int | None = None
+        self._busy = False
         process.machine.serve_host_return(self._dispatch)
 
     @staticmethod
@@ -48,49 +49,87 @@ class FunctionCalls:
     def call(self, address: int, arguments: tuple[int, ...], timeout: float | None) -> int:
         """Calls the function at ``address`` with up to six integers (System V convention); returns its rax, unsigned.
 
-        Raises ValueError for more arguments, MemoryError without room for a stack, TimeoutError (the function is
-        abandoned, and with it the program: it is ended), ProgramEnded.
+        Another thread's call is waited for.  Raises ValueError for more arguments, MemoryError without room for a
+        stack, TimeoutError (the function is abandoned, and with it the program: it is ended), ProgramEnded.
         """
         if len(arguments) > len(ARGUMENTS):
             raise ValueError(f"at most {len(ARGUMENTS)} arguments, not {len(arguments)}")
-        process, machine = self._process, self._process.machine
+        machine = self._process.machine
         deadline = None if timeout is None else time.monotonic() + timeout
+        machine.lock.refuse_cores("calling a function of a program")
         with machine.lock:
-            if process.status is not None: raise ProgramEnded(f"{process.name} has ended")
-            thread = self._prepare(address)
-            for name, value in zip(ARGUMENTS, arguments, strict=False):
-                setattr(thread.regs, name, value & 0xFFFF_FFFF_FFFF_FFFF)
-            self._result = None
-            while self._result is None:
-                if process.status is not None: raise ProgramEnded(str(process.report or f"{process.name} has ended"))
-                if machine.failure is not None: raise machine.failure
-                left = None if deadline is None else deadline - time.monotonic()
-                if left is not None and left <= 0:
-                    machine.end_process(process, 124, f"a called function did not return within {timeout} s", thread)
-                    raise TimeoutError(f"the function at {address:#x} did not return within {timeout} s")
-                machine.lock.wait(left)
-            return self._result
+            self._alive()
+            while self._busy:
+                if not machine.lock.wait(_left(deadline)):
+                    raise TimeoutError(f"another call did not return within {timeout} s")
+                self._alive()
+            self._busy = True
+            try:
+                thread = self._prepare(address)
+                for name, value in zip(ARGUMENTS, arguments, strict=False):
+                    setattr(thread.regs, name, value & 0xFFFF_FFFF_FFFF_FFFF)
+                return self._await_result(thread, address, deadline, timeout)
+            finally:
+                self._busy = False
+                machine.lock.notify_all()
+
+    def _alive(self) -> None:
+        """Raises what stopped the machine, or ProgramEnded."""
+        process, machine = self._process, self._process.machine
+        machine.raise_failure()
+        if process.status is not None: raise ProgramEnded(str(process.report or f"{process.name} has ended"))
+
+    def _await_result(self, thread: Thread, address: int, deadline: float | None, timeout: float | None) -> int:
+        process, machine = self._process, self._process.machine
+        self._result = None
+        while self._result is None:
+            self._alive()
+            if thread.gone:
+                self._thread = None
+                raise ProgramEnded(f"the function at {address:#x} ended its thread")
+            if machine.stuck():
+                machine.end_process(process, 134, "deadlock: a called function waits for what cannot happen", thread)
+                continue
+            left = _left(deadline)
+            if left is not None and left <= 0:
+                machine.end_process(process, 124, f"a called function did not return within {timeout} s", thread)
+                raise TimeoutError(f"the function at {address:#x} did not return within {timeout} s")
+            machine.lock.wait(left)
+        return self._result
 
     def _prepare(self, address: int) -> Thread:
         """The thread that is going to run the function, at its first instruction."""
-        process, machine = self._process, self._process.machine
+        process = self._process
         rsp = CALL_AREA - 8
-        if self._thread is None:
-            if process.map(CALL_AREA, PAGE_SIZE, READ | EXECUTE) != 0: raise MemoryError("no memory for a call")
-            if process.map(CALL_AREA - STACK_SIZE, STACK_SIZE, READ | WRITE) != 0:
-                process.unmap(CALL_AREA, PAGE_SIZE)
-                raise MemoryError("no memory for the stack of a call")
-            process.memory.loader_views(CALL_AREA, len(CODE))[0][:] = CODE
-            others = process.threads
+        if self._thread is not None:
+            thread = self._thread
             process.memory.write_u64(rsp, CALL_AREA)
-            fs_base = others[0].fs_base if others and others[0].vcpu is not None else 0
-            self._thread = machine.start(process, address, rsp, fs_base=fs_base)
-            return self._thread
-        thread = self._thread
+            thread.rip, thread.rsp = address, rsp
+            thread.wake(BLOCKED)
+            return thread
+        if process.permissions(CALL_AREA) is None: self._make_room()
         process.memory.write_u64(rsp, CALL_AREA)
-        thread.rip, thread.rsp = address, rsp
-        thread.wake(BLOCKED)
-        return thread
+        others = process.threads
+        fs_base = others[0].fs_base if others and others[0].vcpu is not None else 0
+        made = process.create_thread(address, rsp, fs_base=fs_base)
+        if isinstance(made, int): raise MemoryError("no memory for the thread of a call")
+        process.machine.start_cores()
+        self._thread = made
+        return made
+
+    def _make_room(self) -> None:
+        """The page of code and the stack, which stay for later calls."""
+        process = self._process
+        if process.map(CALL_AREA, PAGE_SIZE, READ | EXECUTE) != 0: raise MemoryError("no memory for a call")
+        if process.map(CALL_AREA - STACK_SIZE, STACK_SIZE, READ | WRITE) != 0:
+            process.unmap(CALL_AREA, PAGE_SIZE)
+            raise MemoryError("no memory for the stack of a call")
+        process.memory.loader_views(CALL_AREA, len(CODE))[0][:] = CODE
+
+
+def _left(deadline: float | None) -> float | None:
+    """Seconds until then; None for ever."""
+    return None if deadline is None else deadline - time.monotonic()
 
 
 __all__ = ["ARGUMENTS", "FunctionCalls", "ProgramEnded"]

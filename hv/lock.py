@@ -21,16 +21,41 @@ class BigLock(threading.Condition):
     def __init__(self, settle: Callable[[], None]) -> None:
         self.raw = threading.Lock()
         self._settle = settle
+        self._cores: set[int] = set()
         super().__init__(self.raw)
+
+    def core_begins(self) -> None:
+        """The calling thread is a core: from now on it holds the lock whenever it is not in a guest or at rest, so
+        that what takes the lock can be used from within system calls that are served in Python."""
+        self._cores.add(threading.get_ident())
+
+    def core_ends(self) -> None:
+        """The calling thread no longer is a core; it still holds the lock."""
+        self._cores.discard(threading.get_ident())
+
+    def refuse_cores(self, what: str) -> None:
+        """RuntimeError in a core, which cannot do what waits for others."""
+        if threading.get_ident() in self._cores:
+            raise RuntimeError(f"{what} is not possible within a system call: its core would wait for itself")
+
+    def rest(self) -> None:
+        """As ``wait``, for a core that has nothing to run."""
+        self._settle()
+        super().wait()
+
+    def __enter__(self) -> bool:
+        return threading.get_ident() in self._cores or super().__enter__()
 
     def wait(self, timeout: float | None = None) -> bool:
         """Gives the lock up until another thread notifies, or ``timeout`` seconds have passed (False)."""
+        self.refuse_cores("waiting")
         self._settle()
         return super().wait(timeout)
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        if threading.get_ident() in self._cores: return
         try:
             self._settle()
         finally:

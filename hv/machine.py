@@ -54,6 +54,9 @@ FIRST_STACK: Final = BLOCK_SIZE
 """Bytes of stack that are mapped before a program starts."""
 MAX_CORES: Final = 64
 LONGEST_PRINT: Final = 65536
+MOST_UNKNOWN: Final = 1000
+"""Different numbers of unknown calls that are counted one by one; all others together."""
+OTHER: Final = -1
 
 
 class MachineFailed(Exception):
@@ -190,7 +193,8 @@ class Machine:
         """A call that is not the kernel's own: the personality's, or nobody's."""
         personality = thread.process.personality
         if personality is not None and number < NATIVE_FIRST: return personality.syscall(thread, number)
-        self.unknown_calls[number] += 1
+        counted = number in self.unknown_calls or len(self.unknown_calls) < MOST_UNKNOWN
+        self.unknown_calls[number if counted else OTHER] += 1
         return -ENOSYS
 
     # What the kernel's transitions mean here (hv.effects.Listener).
@@ -207,6 +211,7 @@ class Machine:
         gone = self.threads.pop(t, None)
         if gone is None: return
         gone.gone = True
+        if gone.process.function_calls is not None: self.lock.notify_all()  # it may be the one that was called
         vcpu = gone.vcpu
         if vcpu is None: return
         if not any(core.vcpu is vcpu for core in self.cores):
@@ -220,6 +225,7 @@ class Machine:
         process = self.processes.pop(s, None)
         if process is None: return
         process.status = status
+        if process.limit is not None: process.limit.cancel()
         self.ticks.pop(s, None)
         if process.personality is not None: process.personality.process_exited(process)
         # A limit or a kill is for all that a program started; nobody could end a child that has outlived it.
@@ -338,7 +344,7 @@ class Machine:
         Raises OutOfMemory, ArgumentsTooLong, BadElf (the file changed under us), and what stopped the machine.
         """
         with self.lock:
-            self._raise_failure()
+            self._must_be_open()
             s = self.system.spawn()
             if s == -ENOMEM: raise OutOfMemory("no memory for another process")
             process = self.processes[s] = Process(self, s, name or image.name, image, personality)
@@ -372,37 +378,39 @@ class Machine:
         """Starts a thread of a process at ``rip``.  Hold the big lock.  Raises OutOfMemory."""
         started = process.create_thread(rip, rsp, rdi=rdi, fs_base=fs_base)
         if isinstance(started, int): raise OutOfMemory(f"{process.name}: no memory for a thread")
-        if not self._running:
-            self._running = True
-            for core in self.cores:
-                core.start()
+        self.start_cores()
         return started
+
+    def start_cores(self) -> None:
+        """There is something to run."""
+        if self._running: return
+        self._running = True
+        for core in self.cores:
+            core.start()
 
     def wait(self, process: Process, timeout: float | None = None) -> int:
         """See Process.wait."""
         deadline = None if timeout is None else time.monotonic() + timeout
         with self.lock:
             while process.status is None:
-                self._raise_failure()
-                if self._closed: raise MachineFailed("the machine was closed")
+                self.raise_failure()
                 if self.kernel.process[process.id].state == NEW: raise ValueError(f"{process.name} was never started")
-                if self._stuck():
+                if self.stuck():
                     self.end_process(process, 134, "deadlock: every thread waits for another")
                     continue
                 left = None if deadline is None else deadline - time.monotonic()
                 if left is not None and left <= 0: raise TimeoutError(f"{process.name} still runs after {timeout} s")
                 self.lock.wait(left)
-            self._raise_failure()
+            self.raise_failure()
             k = self.kernel
             if k.process.get(process.id) is not None and k.process[process.id].hosted:
                 self.system.collect(process.id)
             return process.status
 
-    def _stuck(self) -> bool:
+    def stuck(self) -> bool:
         """No core has anything to run, and nothing is going to happen."""
-        return self._running and all(core.idle for core in self.cores) and not self.events.pending() and not any(
-            self.kernel.core[core.index].head for core in self.cores
-        )
+        if not self._running or self.stopping or self.events.pending(): return False
+        return all(core.idle and self.kernel.core[core.index].head == 0 for core in self.cores)
 
     # Ends of programs.
 
@@ -443,11 +451,15 @@ class Machine:
             if vcpu is not None: vcpu.kick()
         self.lock.notify_all()
 
-    def _raise_failure(self) -> None:
+    def raise_failure(self) -> None:
         error = self.failure
         if error is None: return
         if isinstance(error, CheckFailed): raise error
         raise MachineFailed(f"the machine stopped: {error!r}") from error
+
+    def _must_be_open(self) -> None:
+        self.raise_failure()
+        if self._closed: raise MachineFailed("the machine was closed")
 
     def audit(self) -> int:
         """Checks the whole state, the page tables' bytes and the CPU's own walk of them (``hv.audit``).  Takes the big
@@ -455,7 +467,7 @@ class Machine:
         from hv.audit import audit
 
         with self.lock:
-            self._raise_failure()
+            self._must_be_open()
             self.quiesce()
             return audit(self)
 
@@ -476,25 +488,44 @@ class Machine:
             "pages_used": C.used_pages,
             "blocks_used": C.used_blocks,
             "memory_resident": self.memory.resident(),
-            "unknown_calls": {f"{number:#x}": count for number, count in sorted(self.unknown_calls.items())},
+            "unknown_calls": {
+                "others" if number == OTHER else f"{number:#x}": count
+                for number, count in sorted(self.unknown_calls.items())
+            },
         }
 
     def close(self) -> None:
-        """Ends all programs and gives everything back.  May be called again."""
-        if self._closed: return
+        """Ends all programs and gives everything back.  May be called again.  Raises CheckFailed, with everything given
+        back, where a check does not hold at the end."""
+        self.lock.refuse_cores("closing the machine")
         with self.lock:
+            if self._closed: return
             self._closed = True
             self._halt()
         for core in self.cores:
             core.join()
         self.events.close()
-        with self.lock:
-            if self.failure is None:
-                for process in list(self.processes.values()):
-                    self.system.end(process.id, 137)
-                if self.checker.level == "full": self.checker.audit()
+        try:
+            with self.lock:
+                self._end_programs()
+        finally:
+            self._give_back()
+
+    def _end_programs(self) -> None:
+        try:
+            if self.failure is not None: return
+            for process in list(self.processes.values()):
+                self.system.end(process.id, 137)
+            if self.checker.level == "full": self.checker.audit()
+        except BaseException as error:
+            self.failure = error  # for those who still wait for a program
+            raise
+        finally:
             for process in list(self.processes.values()):
                 if process.personality is not None: process.personality.process_exited(process)
+            self.lock.notify_all()
+
+    def _give_back(self) -> None:
         self.vcpus.close()
         self.vm.close()
         self.gate.close()

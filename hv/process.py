@@ -12,6 +12,7 @@ from kernel.objects import MAPPED_BLOCK
 
 if TYPE_CHECKING:
     from abi.elf import Image
+    from hv.events import Timer
     from hv.function_call import FunctionCalls
     from hv.machine import Machine
     from hv.report import Report
@@ -36,6 +37,8 @@ class Process:
         self.entry = (0, 0)
         """Where its first thread starts, and with which stack pointer."""
         self.function_calls: FunctionCalls | None = None
+        self.limit: Timer | None = None
+        """What ends it when its time is over."""
         self.status: int | None = None
         """Exit status, once it has ended: of the program, or 128 + n when a fault or a limit ended it."""
         self.report: Report | None = None
