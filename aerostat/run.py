@@ -92,8 +92,9 @@ def _run_in(machine: Machine, path: str, options: Namespace, interruption: Inter
         program = machine.load(
             path, [options.program, *options.arguments], environment(options.env), cwd=options.cwd
         )
-        gc.freeze()  # what start-up made stays: no collection has to look at it
-        gc.enable()
+        if not gc.isenabled():  # a process of the command's own: what start-up made stays, nobody need look at it again
+            gc.freeze()
+            gc.enable()
         interruption.watch(program)
         program.start()
         status = program.wait()
