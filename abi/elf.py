@@ -18,7 +18,7 @@ import os
 import stat
 import struct
 from collections.abc import Callable, Iterator, Sequence
-from errno import EISDIR, ENOEXEC
+from errno import EISDIR, ENOEXEC, ESTALE
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from abi.layout import DATA_LIMIT, EXECUTE, IMAGE_BASE, PAGE_SIZE, READ, USER_END, USER_MIN, WRITE
@@ -198,14 +198,26 @@ class Image:
         """``"hello.c:12"`` where debugging information says so, else None."""
         from abi.symbols import source_line
 
-        return source_line(self._source.stream(), address - self.bias)
+        try:
+            stream = self._source.stream()
+        except OSError:
+            return None
+        return source_line(stream, address - self.bias)
 
     def _symbol_table(self) -> SymbolTable:
         if self._symbols is None:
-            from abi.symbols import read_symbols
+            from abi.symbols import SymbolTable, read_symbols
 
-            self._symbols = read_symbols(self._source.stream(), self._source.size)
+            try:
+                self._symbols = read_symbols(self._source.stream(), self._source.size)
+            except OSError:
+                self._symbols = SymbolTable([])
         return self._symbols
+
+    def let_go(self) -> None:
+        """Closes the file, all of whose segments have been read.  For names it is opened again by its path; where that
+        leads to another file by then, there are none."""
+        self._source.let_go()
 
     def close(self) -> None:
         """Closes the file.  Names already looked up stay; new bytes can no longer be read."""
@@ -224,10 +236,14 @@ class Image:
 class _File:
     """A regular file, by its descriptor."""
 
+    # O_NONBLOCK: opening a FIFO must not wait for its writer; it has no effect on regular files.
+    _FLAGS = os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK
+
     def __init__(self, path: Path) -> None:
-        # O_NONBLOCK: opening a FIFO must not wait for its writer; it has no effect on regular files.
-        self._descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+        self._path = os.path.abspath(path)
+        self._descriptor = os.open(path, self._FLAGS)
         status = os.fstat(self._descriptor)
+        self._identity = self._identify(status)
         self.regular = stat.S_ISREG(status.st_mode)
         self.directory = stat.S_ISDIR(status.st_mode)
         self.size = status.st_size
@@ -248,8 +264,21 @@ class _File:
             if got:
                 pending[0] = pending[0][got:]
 
+    @staticmethod
+    def _identify(status: os.stat_result) -> tuple[int, ...]:
+        return status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns
+
     def stream(self) -> BinaryIO:
-        return os.fdopen(os.dup(self._descriptor), "rb")
+        if self._descriptor >= 0:
+            return os.fdopen(os.dup(self._descriptor), "rb")
+        stream = os.fdopen(os.open(self._path, self._FLAGS), "rb")
+        if self._identify(os.fstat(stream.fileno())) != self._identity:
+            stream.close()
+            raise OSError(ESTALE, "it is another file now")
+        return stream
+
+    def let_go(self) -> None:
+        self.close()
 
     def close(self) -> None:
         if self._descriptor >= 0:
@@ -283,6 +312,9 @@ class _Bytes:
         from io import BytesIO
 
         return BytesIO(self._view)
+
+    def let_go(self) -> None:
+        """There is no file."""
 
     def close(self) -> None:
         self._view.release()

@@ -99,6 +99,7 @@ class Machine:
         process = self.hypervisor.spawn(
             image, arguments, environment, name=name, personality=personality, output=stdout, start=False
         )
+        image.let_go()  # a user may keep thousands of programs that have ended
         return Program(self, process, image, personality)
 
     def spawn(
