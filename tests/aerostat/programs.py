@@ -128,10 +128,11 @@ def assert_idle(machine: Machine) -> None:
     assert (statistics["pages_used"], statistics["blocks_used"]) == (1, 0)
     hypervisor = machine.hypervisor
     with hypervisor.lock:  # a core that was stopped for the program's end may still be on its way out
-        assert hypervisor.lock.wait_for(lambda: all(core.idle for core in hypervisor.cores), GUARD)
+        if hypervisor._running: assert hypervisor.lock.wait_for(lambda: all(c.idle for c in hypervisor.cores), GUARD)
     assert not hypervisor.threads
     assert not hypervisor.processes
-    assert sorted(map(id, hypervisor.vcpus._free)) == sorted(map(id, hypervisor.vcpus._created)), "a vCPU is lost, or free twice"
+    alive = [vcpu.index for vcpu in hypervisor.vcpus._created if vcpu.fd >= 0]
+    assert sorted(vcpu.index for vcpu in hypervisor.vcpus._free) == alive, "a vCPU is lost, or free twice"
     assert machine.audit() > 0
     assert succeeds(machine, "demo/hello", linux=False) == "hello from ring 3\n"
 
