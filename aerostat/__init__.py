@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from abi.elf import BadElf
+    from abi.stack import ArgumentsTooLong
     from aerostat.machine import Machine, Program
     from hv.function_call import ProgramEnded
     from hv.kvm import KvmUnavailable
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 _HOMES = {
+    "ArgumentsTooLong": "abi.stack",
     "BadElf": "abi.elf",
     "CheckFailed": "kernel.check",
     "KvmUnavailable": "hv.kvm",
@@ -49,6 +51,6 @@ def __getattr__(name: str) -> object:
 
 
 __all__ = [
-    "BadElf", "CheckFailed", "KvmUnavailable", "Machine", "MachineFailed", "OutOfMemory", "Program", "ProgramEnded",
+    "ArgumentsTooLong", "BadElf", "CheckFailed", "KvmUnavailable", "Machine", "MachineFailed", "OutOfMemory", "Program", "ProgramEnded",
     "Report", "Thread", "UserFault", "__version__",
 ]  # fmt: skip

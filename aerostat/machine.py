@@ -25,8 +25,8 @@ def parse_size(text: str | int) -> int:
     if isinstance(text, int): return text
     number = text.strip().upper().removesuffix("IB").removesuffix("B")
     unit = number[-1:] if number[-1:].isalpha() else ""
-    digits = number[: len(number) - len(unit)]
-    if unit not in _UNITS or not digits.replace(".", "", 1).isdigit():
+    digits = number[: len(number) - len(unit)].rstrip()
+    if unit not in _UNITS or not digits.isascii() or not digits.replace(".", "", 1).isdigit():
         raise ValueError(f"{text!r} is not a size: write a number with K, M or G, such as 256M")
     return int(float(digits) * _UNITS[unit])
 
@@ -118,8 +118,8 @@ class Machine:
 
         ``argv`` includes the name of the program, as in C, and is just that by default; ``env`` is empty by default.
         ``stdin``, ``stdout`` and ``stderr`` are host descriptors; ``cwd`` a granted directory; ``linux`` overrides the
-        machine's.  Raises BadElf for what is no program, OutOfMemory, ArgumentsTooLong (abi.stack), and whatever
-        stopped the machine.
+        machine's.  Raises BadElf for what is no program, OutOfMemory, ArgumentsTooLong, and whatever stopped the
+        machine.
         """
         loaded = self.load(
             program, argv, env, stdin=stdin, stdout=stdout, stderr=stderr, cwd=cwd, linux=linux
