@@ -14,14 +14,20 @@ from kernel import ledgers
 from kernel.invariants import INVARIANTS
 from kernel.objects import Kernel, Object
 from kernel.specs import NOTHING, SPECIFICATIONS, Frame
-from kernel.touched import Journal, Shape, Step, Steps, Unbounded
-from kernel.view import OLD_CLASSES, TABLE_NAMES, OldKernel, OldObject, OldRow, OldTable
+from kernel.touched import Evaluation, Journal, Shape, Unbounded
+from kernel.view import OLD_CLASSES, OldKernel, OldObject, OldRow, OldTable
 
 LEVELS: Final = ("off", "touched", "full")
 AUDIT_EVERY: Final = 1000
 
 _object = itemgetter(0)
 _field = itemgetter(1)
+
+
+def _items(*indices: int) -> Callable[[Any], tuple[Any, ...]]:
+    """What picks these items of a sequence into a tuple."""
+    if len(indices) > 1: return itemgetter(*indices)
+    return lambda sequence: (sequence[indices[0]],)
 
 
 class Change:
@@ -90,44 +96,58 @@ class Plan:
 
     def __init__(self, k: Kernel, was: dict[str, OldTable], journal: Journal, objects: Sequence[Object]) -> None:
         shape = Shape(journal, objects)
+        written = [entry[0] for entry in journal]
+        self.first: Callable[[Any], tuple[Any, ...]] = _items(*map(written.index, objects))
+        """Picks from what belongs to each entry what belongs to each object: by the entry of its first write."""
+        self.alike: Callable[[Any], tuple[Any, ...]] = _items(*map(written.index, written))
+        """Puts in each entry's place what belongs to the first entry about the same object."""
+        self.types = tuple(map(type, objects))
         self.olds: list[tuple[OldTable, OldObject]] = []
-        """By n: a table as it was, and the object in it, filled in for each journal anew."""
-        self.fields: list[tuple[OldObject, str, int]] = []
-        """Each field written: the old object, the field, j of its first write."""
-        self.rows: list[tuple[OldObject, str, OldRow, list[int]]] = []
-        """Each row written: the old object, the row, what it was, and all j, last first."""
-        self.ledgers: list[tuple[ledgers.Rule, int, OldObject]] = []
-        """Rule, n, and the old object."""
-        self.views: dict[str, Any] = {}
-        """Attributes of the old kernel that differ from the live one's."""
+        """By n: a table as it was, and the object in it."""
         self.everything = (1 << len(journal)) - 1
         """The bits of all writes."""
         self.allocator = self.tables = 0
         """The bits of writes to the allocator's own state, and to page tables."""
         for n, live in enumerate(objects):
             table = live.table_name
-            old = OLD_CLASSES[type(live)](n)
+            old = OLD_CLASSES[type(live)](n, self._ask)
             self.olds.append((was[table], old))
-            self.views[table] = was[table] if table != "memory" else old
             for field, entries in shape.written[n].items():
-                bits = sum(1 << j for j in entries)
-                old.bits[field,] = bits
+                bits = old.bits[field,] = sum(1 << j for j in entries)
                 if (table, field) in Frame.ALLOCATOR: self.allocator |= bits
                 if (table, field) in Frame.TABLES: self.tables |= bits
-                if len(journal[entries[0]]) == 4:
-                    row = OldRow()
-                    setattr(old, field, row)
-                    old.entries[field] = entries
-                    self.rows.append((old, field, row, entries[::-1]))
-                else:
-                    self.fields.append((old, field, entries[0]))
-            self.ledgers += [
-                (rule, n, old) for fields, rule in ledgers.RULES.get(table, ())
-                if not fields.isdisjoint(shape.written[n])
-            ]  # fmt: skip
-        steps = Steps(k, was, shape)
-        self.steps: list[Step] = steps.steps
-        self.clauses = steps.clauses
+                if len(journal[entries[0]]) == 4: old.entries[field] = [(j, 1 << j) for j in entries]
+        self.views = tuple(was[table] for table in sorted(set(shape.tables)))
+        """The tables that they are in."""
+        # What is filled in for each journal anew: what is asked for once is asked for again.
+        self._journal = journal
+        self._written = shape.written
+        self.fields: list[tuple[OldObject, str, int]] = []
+        """Fields that were written: the old object, the field, j of its first write."""
+        self.rows: list[tuple[OldObject, str, OldRow, list[int]]] = []
+        """Rows that were written: the old object, the row, what it was, and all j, last first."""
+        self.others: list[tuple[OldObject, str]] = []
+        """What was not written: the old object, the field or row."""
+        evaluation = Evaluation(k, shape)
+        self.evaluate = evaluation.function()
+        self.was = tuple(old for _, old in self.olds)
+        self.clauses = evaluation.clauses
+
+    def _ask(self, old: OldObject, field: str) -> Any:
+        """Fills in a field of an old object that is asked for for the first time."""
+        journal, value = self._journal, getattr(old.live, field)
+        entries = self._written[old.number].get(field)
+        if entries is None:
+            self.others.append((old, field))
+        elif len(journal[entries[0]]) == 3:
+            value = journal[entries[0]][2]
+            self.fields.append((old, field, entries[0]))
+        else:
+            row = OldRow(value, {journal[j][2]: journal[j][3] for j in reversed(entries)})
+            self.rows.append((old, field, row, entries[::-1]))
+            value = row
+        setattr(old, field, value)
+        return value
 
 
 class Checker:
@@ -141,10 +161,10 @@ class Checker:
         """Transitions checked."""
         self.clauses = 0
         """Instances of invariants evaluated."""
-        self._plans: dict[tuple[Any, ...], Plan] = {}
+        self._plans: dict[tuple[str, ...], list[Plan]] = {}
+        """By the fields written."""
         self._old = OldKernel(k)
-        self._was = {name: OldTable(getattr(k, name)) for name in TABLE_NAMES} | {"memory": OldTable({0: k.memory})}
-        self._frame = Frame(self._was)
+        self._frame = Frame(self._old.written, k.journal)
         self._until_audit = AUDIT_EVERY
         if level != "off": k.ledger = ledgers.count(k)
 
@@ -165,8 +185,7 @@ class Checker:
             if not SPECIFICATIONS[transition](k, k, NOTHING, result, *arguments):
                 raise self._refused(transition, arguments, result)
         else:
-            objects = list(dict.fromkeys(map(_object, journal)))
-            plan = self._enter(journal, objects)
+            plan, objects = self._enter(journal)
             try:
                 frame = self._frame
                 if not SPECIFICATIONS[transition](self._old, k, frame, result, *arguments):
@@ -185,8 +204,7 @@ class Checker:
         """Checks the journal's writes against the invariants alone: for what no transition wrote."""
         journal = self.k.journal
         if not journal: return
-        objects = list(dict.fromkeys(map(_object, journal)))
-        plan = self._enter(journal, objects)
+        plan, objects = self._enter(journal)
         try:
             self._invariants(plan, objects, "", (), 0)
         finally:
@@ -207,60 +225,55 @@ class Checker:
             raise failure
         return evaluated
 
-    def _enter(self, journal: Journal, objects: Sequence[Object]) -> Plan:
-        """Finds the plan for the journal's shape, and fills in what its objects were."""
-        number = dict(zip(objects, range(len(objects)), strict=True))
-        shape = (
-            tuple(map(_field, journal)), tuple(map(number.__getitem__, map(_object, journal))),
-            tuple(map(type, objects)),
-        )  # fmt: skip
-        plan = self._plans.get(shape)
-        if plan is None: plan = self._plans[shape] = Plan(self.k, self._was, journal, objects)
+    def _enter(self, journal: Journal) -> tuple[Plan, Sequence[Object]]:
+        """Finds the plan for the journal's shape, and fills in what its objects were.  Returns both."""
+        written = tuple(map(_object, journal))
+        fields = tuple(map(_field, journal))
+        for plan in self._plans.get(fields, ()):
+            objects = plan.first(written)
+            if plan.alike(written) == written and tuple(map(type, objects)) == plan.types:
+                if len(set(objects)) == len(objects): break
+        else:
+            objects = tuple(dict.fromkeys(written))
+            plan = Plan(self.k, self._old.written, journal, objects)
+            self._plans.setdefault(fields, []).append(plan)
         for live, (table, old) in zip(objects, plan.olds, strict=True):
             old.live = live
             table[live.id] = old
         for old, field, j in plan.fields:
             setattr(old, field, journal[j][2])
+        for old, field in plan.others:
+            setattr(old, field, getattr(old.live, field))
         for old, field, row, entries in plan.rows:
             row.live = getattr(old.live, field)
             row.clear()
             for j in entries:
                 row[journal[j][2]] = journal[j][3]
-        view = self._old
-        for name, was in plan.views.items():
-            setattr(view, name, was)
         frame = self._frame
-        frame.allowed, frame.allocator, frame.tables, frame.journal = 0, plan.allocator, plan.tables, journal
-        return plan
+        frame.begin(plan.allocator, plan.tables)
+        return plan, objects
 
     def _leave(self, plan: Plan) -> None:
         """From here on nothing is written."""
-        view, k, written = self._old, self.k, self._was
-        for name in plan.views:
-            setattr(view, name, getattr(k, name))
-            written[name].clear()
+        for table in plan.views:
+            table.clear()
 
     def _invariants(
         self, plan: Plan, objects: Sequence[Object], transition: str, arguments: tuple[int, ...], result: int
     ) -> None:
         """Brings the ledgers up to date and evaluates the clauses that the writes can have broken."""
-        k = self.k
-        ledger, journal = k.ledger, k.journal
-        assert ledger is not None
-        for follow, n, old in plan.ledgers:
-            follow(ledger, objects[n], old)
         self.clauses += plan.clauses
         try:
-            for step in plan.steps:
-                broken = step(journal, objects)
-                if broken is not None:
-                    holds, ids = broken
-                    meaning = INVARIANTS[holds.__name__].meaning
-                    raise CheckFailed(
-                        "invariant", holds.__name__, ids, meaning, transition, arguments, result, self.changes()
-                    )
+            broken = plan.evaluate(self.k.journal, objects, plan.was)
         except Unbounded:
             self.audit()
+            return
+        if broken is not None:
+            holds, ids = broken
+            meaning = INVARIANTS[holds.__name__].meaning
+            raise CheckFailed(
+                "invariant", holds.__name__, ids, meaning, transition, arguments, result, self.changes()
+            )
 
     def _outside(self, transition: str, arguments: tuple[int, ...], result: int) -> None:
         """Raises CheckFailed if the writes outside the specification's frame changed anything."""

@@ -6,6 +6,7 @@ as ``old``, ledgers take from it what each written object used to contribute.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, Final
 
 from kernel.objects import Block, Container, Core, Kernel, Memory, Object, Page, PageTable, Process, Row, Thread
@@ -15,28 +16,33 @@ class OldRow(dict[int, int]):
     """A row as it was: the old items where it was written, the live ones elsewhere."""
 
     __slots__ = ("live",)
-    live: Row
+
+    def __init__(self, live: Row, items: dict[int, int]) -> None:
+        super().__init__(items)
+        self.live = live
 
     def __missing__(self, index: int) -> int:
         return self.live[index]
 
 
 class OldObject:
-    """An object as it was.  A field that was not written is not set here, and read from the live object."""
+    """An object as it was.  A field is filled in when it is first asked for (``ask``), and from then on before."""
 
-    __slots__ = ("live", "number", "bits", "entries")
+    __slots__ = ("live", "number", "ask", "bits", "entries")
 
-    def __init__(self, number: int) -> None:
+    def __init__(self, number: int, ask: Callable[[OldObject, str], Any]) -> None:
         self.live: Any = None
         self.number = number
         """Its place among the written objects, in the order of their first writes."""
+        self.ask = ask
+        """Fills in a field, for this time and those to come, and returns it."""
         self.bits: dict[tuple[str, ...], int] = {}
         """For the frame of a specification: by fields, the bits that stand for their writes."""
-        self.entries: dict[str, list[int]] = {}
-        """Likewise: by row, which entries of the journal its writes are."""
+        self.entries: dict[str, list[tuple[int, int]]] = {}
+        """By row, which entries of the journal its writes are, and their bits."""
 
     def __getattr__(self, name: str) -> Any:
-        return getattr(self.live, name)
+        return self.ask(self, name)
 
 
 def _old_class(of: type[Object]) -> type[OldObject]:
@@ -54,29 +60,37 @@ TABLE_NAMES: Final = ("page", "block", "container", "process", "thread", "table"
 class OldTable(dict[int, Any]):
     """A table as it was: old objects where they were written, the live ones elsewhere."""
 
-    __slots__ = ("live",)
+    __slots__ = ()
 
-    def __init__(self, live: dict[int, Any]) -> None:
-        super().__init__()
-        self.live = live
 
-    def __missing__(self, id: int) -> Any:
-        return self.live[id]
+def _old_table(live: dict[int, Any]) -> OldTable:
+    """The view of a table before anything was written.  (Its class is its own, for the look-up of what was not written
+    to go to the live table without a call in Python.)"""
+    made = type("OldTable", (OldTable,), {"__slots__": (), "__missing__": live.__getitem__})()
+    assert isinstance(made, OldTable)
+    return made
 
 
 class OldKernel:
-    """The state as it was.  A table of which nothing was written may be the live one."""
+    """The state as it was."""
 
-    __slots__ = ("memory", "page", "block", "container", "process", "thread", "table", "core", "cores", "root")
+    __slots__ = ("written", "page", "block", "container", "process", "thread", "table", "core", "cores", "root")
 
     def __init__(self, k: Kernel) -> None:
-        self.memory: Any = k.memory
-        self.page: Any = k.page
-        self.block: Any = k.block
-        self.container: Any = k.container
-        self.process: Any = k.process
-        self.thread: Any = k.thread
-        self.table: Any = k.table
-        self.core: Any = k.core
+        self.written: dict[str, OldTable] = {name: _old_table(getattr(k, name)) for name in TABLE_NAMES}
+        """The tables by name: what is in them are the written objects, as they were."""
+        self.written["memory"] = _old_table({0: k.memory})
+        self.page: Any = self.written["page"]
+        self.block: Any = self.written["block"]
+        self.container: Any = self.written["container"]
+        self.process: Any = self.written["process"]
+        self.thread: Any = self.written["thread"]
+        self.table: Any = self.written["table"]
+        self.core: Any = self.written["core"]
         self.cores = k.cores
         self.root = k.root
+
+    @property
+    def memory(self) -> Any:
+        """The allocator's own state."""
+        return self.written["memory"][0]

@@ -7,7 +7,7 @@ section 4.5; Atmosphere, section 4.2.
 from __future__ import annotations
 
 from abi.layout import SYSTEM_SLOT, TABLE_ENTRIES
-from kernel.invariants import invariant, live
+from kernel.invariants import invariant
 from kernel.objects import MAPPED, MAPPED_BLOCK, PROCESS, TABLE, Kernel
 
 
@@ -25,14 +25,14 @@ def table_place(k: Kernel, x: int) -> bool:
     """A table is its process's root, or its parent's entry at its slot leads to it, one level down; what is no table
     is blank."""
     X = k.table[x]
-    if not live(k, x, TABLE):
+    if k.page[x].kind != TABLE:
         return X.level == 0 and X.process == 0 and X.parent == 0 and X.slot == 0 and X.base == 0
     s = X.process
-    if not live(k, s, PROCESS) or X.level < 1 or X.level > 4: return False
+    if k.page[s].kind != PROCESS or X.level < 1 or X.level > 4: return False
     if X.level == 4: return k.process[s].root == x and X.parent == 0 and X.slot == 0
     q = X.parent
     Q = k.table[q]
-    if not live(k, q, TABLE) or Q.level != X.level + 1 or Q.process != s: return False
+    if k.page[q].kind != TABLE or Q.level != X.level + 1 or Q.process != s: return False
     return Q.entry[X.slot] == x
 
 
@@ -40,7 +40,7 @@ def table_place(k: Kernel, x: int) -> bool:
 def table_base(k: Kernel, x: int) -> bool:
     """A table translates from the virtual page that its place in the tree implies."""
     X = k.table[x]
-    if not live(k, x, TABLE): return True
+    if k.page[x].kind != TABLE: return True
     if X.level == 4: return X.base == 0
     return X.base == k.table[X.parent].base + X.slot * pages_under_entry(X.level + 1)
 
@@ -48,7 +48,7 @@ def table_base(k: Kernel, x: int) -> bool:
 @invariant("table")
 def table_charge(k: Kernel, x: int) -> bool:
     """A table is charged to its process's container."""
-    if not live(k, x, TABLE): return True
+    if k.page[x].kind != TABLE: return True
     return k.page[x].owner == k.process[k.table[x].process].container
 
 
@@ -58,7 +58,7 @@ def table_used(k: Kernel, x: int) -> bool:
     assert k.ledger is not None
     X = k.table[x]
     if X.used != k.ledger.used[x]: return False
-    if not live(k, x, TABLE): return X.used == 0
+    if k.page[x].kind != TABLE: return X.used == 0
     return X.used >= 1 or X.level == 4
 
 
@@ -69,11 +69,11 @@ def entry_target(k: Kernel, x: int, i: int) -> bool:
     q = k.table[x].entry[i]
     if q == 0: return True
     X = k.table[x]
-    if not live(k, x, TABLE) or i < 0 or i >= TABLE_ENTRIES: return False
+    if k.page[x].kind != TABLE or i < 0 or i >= TABLE_ENTRIES: return False
     if X.level == 4 and i >= SYSTEM_SLOT: return False
-    if X.level == 1: return live(k, q, MAPPED)
-    if X.level == 2 and live(k, q, MAPPED_BLOCK): return True
-    return live(k, q, TABLE) and k.table[q].parent == x and k.table[q].slot == i
+    if X.level == 1: return k.page[q].kind == MAPPED
+    if X.level == 2 and k.page[q].kind == MAPPED_BLOCK: return True
+    return k.page[q].kind == TABLE and k.table[q].parent == x and k.table[q].slot == i
 
 
 @invariant("table.entry")
@@ -81,7 +81,7 @@ def entry_mapped(k: Kernel, x: int, i: int) -> bool:
     """What an entry maps, the abstract map has at that address with the same permissions; other entries have none."""
     X = k.table[x]
     q = X.entry[i]
-    if q == 0 or live(k, q, TABLE): return X.permission[i] == 0
+    if q == 0 or k.page[q].kind == TABLE: return X.permission[i] == 0
     S = k.process[X.process]
     v = X.base + i * pages_under_entry(X.level)
     return S.map_page[v] == q and S.map_permission[v] == X.permission[i]
@@ -93,12 +93,12 @@ def map_walked(k: Kernel, s: int, v: int) -> bool:
     S = k.process[s]
     p = S.map_page[v]
     if p == 0: return True
-    if not live(k, s, PROCESS): return False
+    if k.page[s].kind != PROCESS: return False
     x = k.table[S.root].entry[v // (1 << 27)]
     x = k.table[x].entry[v // (1 << 18) % TABLE_ENTRIES]
     X = k.table[x]
     i = v // (1 << 9) % TABLE_ENTRIES
-    if live(k, p, MAPPED_BLOCK):
+    if k.page[p].kind == MAPPED_BLOCK:
         return v % (1 << 9) == 0 and X.entry[i] == p and X.permission[i] == S.map_permission[v]
     X = k.table[X.entry[i]]
     i = v % TABLE_ENTRIES

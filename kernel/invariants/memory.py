@@ -6,7 +6,7 @@ Source: Atmosphere, section 4.2 (page states, closure, leak freedom); the promis
 from __future__ import annotations
 
 from abi.layout import BLOCK_PAGES
-from kernel.invariants import invariant, live
+from kernel.invariants import invariant
 from kernel.objects import BLOCK_FREE, BLOCK_SPLIT, BLOCK_WHOLE, CONTAINER, FREE, MAPPED, MAPPED_BLOCK, THREAD, Kernel
 
 
@@ -16,7 +16,7 @@ def page_owner(k: Kernel, p: int) -> bool:
     P = k.page[p]
     if P.kind == FREE: return P.owner == 0
     if P.kind < FREE or P.kind > THREAD: return False
-    return live(k, P.owner, CONTAINER)
+    return k.page[P.owner].kind == CONTAINER
 
 
 @invariant("page")
@@ -138,7 +138,7 @@ def memory_promise(k: Kernel, memory: int) -> bool:
 def container_quota(k: Kernel, c: int) -> bool:
     """A container's quota is never below zero; what is no container has none."""
     C = k.container[c]
-    if live(k, c, CONTAINER): return C.pages >= 0 and C.blocks >= 0
+    if k.page[c].kind == CONTAINER: return C.pages >= 0 and C.blocks >= 0
     return C.pages == 0 and C.blocks == 0
 
 
@@ -156,12 +156,12 @@ def container_root(k: Kernel, c: int) -> bool:
     """The root is a container at depth 0 without a parent."""
     if c != k.root: return True
     C = k.container[c]
-    return live(k, c, CONTAINER) and C.depth == 0 and C.parent == 0
+    return k.page[c].kind == CONTAINER and C.depth == 0 and C.parent == 0
 
 
 @invariant("container")
 def container_core(k: Kernel, c: int) -> bool:
     """The core a container's next thread is placed on is its own."""
-    if not live(k, c, CONTAINER): return True
+    if k.page[c].kind != CONTAINER: return True
     r = k.container[c].core
     return r >= 0 and r < k.cores and k.core[r].container == c

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from kernel.invariants import invariant, live
+from kernel.invariants import invariant
 from kernel.objects import (
     ALIVE,
     BLOCKED,
@@ -22,9 +22,9 @@ from kernel.objects import (
 def process_charge(k: Kernel, s: int) -> bool:
     """A process is in a known state, in a container, which is charged for it; what is no process is blank."""
     S = k.process[s]
-    if live(k, s, PROCESS):
+    if k.page[s].kind == PROCESS:
         if S.state < NEW or S.state > ENDED: return False
-        return live(k, S.container, CONTAINER) and k.page[s].owner == S.container
+        return k.page[S.container].kind == CONTAINER and k.page[s].owner == S.container
     if S.state != 0 or S.status != 0 or S.container != 0 or S.hosted != 0 or S.thread_count != 0: return False
     if S.holder != 0 or S.holder_slot != 0 or S.waiter != 0: return False
     return S.handle_opened == 0 and S.handle_carved == 0 and S.handle_listed == 0
@@ -34,10 +34,10 @@ def process_charge(k: Kernel, s: int) -> bool:
 def process_root(k: Kernel, s: int) -> bool:
     """A process has a root table of its own until it has ended; then it has none, and no thread, handle or mapping."""
     S = k.process[s]
-    if not live(k, s, PROCESS): return S.root == 0
+    if k.page[s].kind != PROCESS: return S.root == 0
     if S.state == ENDED: return S.root == 0 and S.thread_count == 0 and S.handle_count == 0 and S.mappings == 0
     X = k.table[S.root]
-    return live(k, S.root, TABLE) and X.level == 4 and X.process == s
+    return k.page[S.root].kind == TABLE and X.level == 4 and X.process == s
 
 
 @invariant("process")
@@ -56,7 +56,7 @@ def process_thread(k: Kernel, s: int, i: int) -> bool:
     if i < 0 or i >= S.thread_count: return True
     t = S.threads[i]
     T = k.thread[t]
-    return live(k, t, THREAD) and T.process == s and T.position == i and T.state != DEAD
+    return k.page[t].kind == THREAD and T.process == s and T.position == i and T.state != DEAD
 
 
 @invariant("process")
@@ -82,10 +82,10 @@ def handle_object(k: Kernel, s: int, i: int) -> bool:
     S = k.process[s]
     o = S.handle_object[i]
     if o == 0: return S.handle_generation[i] == 0
-    if not live(k, s, PROCESS) or i < 0 or i >= S.handle_carved: return False
+    if k.page[s].kind != PROCESS or i < 0 or i >= S.handle_carved: return False
     if S.handle_generation[i] < 1 or S.handle_generation[i] > S.handle_opened: return False
-    if live(k, o, THREAD): return k.thread[o].process == s and k.thread[o].holder_slot == i
-    return live(k, o, PROCESS) and k.process[o].holder == s and k.process[o].holder_slot == i
+    if k.page[o].kind == THREAD: return k.thread[o].process == s and k.thread[o].holder_slot == i
+    return k.page[o].kind == PROCESS and k.process[o].holder == s and k.process[o].holder_slot == i
 
 
 @invariant("process.handle_stack")
@@ -103,9 +103,9 @@ def handle_stack(k: Kernel, s: int, i: int) -> bool:
 def process_holder(k: Kernel, s: int) -> bool:
     """Who holds a process has a handle to it; one that has ended is held, or the host's to collect."""
     S = k.process[s]
-    if not live(k, s, PROCESS): return True
+    if k.page[s].kind != PROCESS: return True
     if S.holder != 0:
-        if S.hosted != 0 or not live(k, S.holder, PROCESS): return False
+        if S.hosted != 0 or k.page[S.holder].kind != PROCESS: return False
         return k.process[S.holder].handle_object[S.holder_slot] == s
     if S.holder_slot != 0: return False
     return S.hosted == 1 or (S.hosted == 0 and S.state != ENDED)
@@ -119,7 +119,7 @@ def process_waiter(k: Kernel, s: int) -> bool:
     if w == 0: return True
     W = k.thread[w]
     if S.state == ENDED or S.state == NEW: return False
-    return live(k, w, THREAD) and W.state == BLOCKED and W.waiting_for == s and W.process == S.holder
+    return k.page[w].kind == THREAD and W.state == BLOCKED and W.waiting_for == s and W.process == S.holder
 
 
 @invariant("container")

@@ -9,7 +9,7 @@ Source: Atmosphere, section 4.1 (thread states, schedulers).
 
 from __future__ import annotations
 
-from kernel.invariants import invariant, live
+from kernel.invariants import invariant
 from kernel.objects import BLOCKED, CONTAINER, DEAD, PROCESS, READY, RUNNING, THREAD, Kernel
 
 
@@ -17,8 +17,8 @@ from kernel.objects import BLOCKED, CONTAINER, DEAD, PROCESS, READY, RUNNING, TH
 def thread_charge(k: Kernel, t: int) -> bool:
     """A thread is in a known state, of a process, charged to that process's container; what is no thread is blank."""
     T = k.thread[t]
-    if live(k, t, THREAD):
-        if T.state < RUNNING or T.state > DEAD or not live(k, T.process, PROCESS): return False
+    if k.page[t].kind == THREAD:
+        if T.state < RUNNING or T.state > DEAD or k.page[T.process].kind != PROCESS: return False
         return k.page[t].owner == k.process[T.process].container
     if T.state != 0 or T.process != 0 or T.position != 0 or T.core != 0 or T.holder_slot != 0: return False
     if T.status != 0 or T.result != 0 or T.joiner != 0 or T.waiting_for != 0: return False
@@ -29,7 +29,7 @@ def thread_charge(k: Kernel, t: int) -> bool:
 def thread_core(k: Kernel, t: int) -> bool:
     """A thread is placed on a core of its container."""
     T = k.thread[t]
-    if not live(k, t, THREAD): return True
+    if k.page[t].kind != THREAD: return True
     if T.core < 0 or T.core >= k.cores: return False
     return k.core[T.core].container == k.process[T.process].container
 
@@ -38,7 +38,7 @@ def thread_core(k: Kernel, t: int) -> bool:
 def thread_position(k: Kernel, t: int) -> bool:
     """A thread that has not ended is in its process's list at its position; one that has, has none."""
     T = k.thread[t]
-    if not live(k, t, THREAD): return True
+    if k.page[t].kind != THREAD: return True
     if T.state == DEAD: return T.position == 0
     S = k.process[T.process]
     return T.position >= 0 and T.position < S.thread_count and S.threads[T.position] == t
@@ -48,7 +48,7 @@ def thread_position(k: Kernel, t: int) -> bool:
 def thread_running(k: Kernel, t: int) -> bool:
     """A running thread is the current one of its core."""
     T = k.thread[t]
-    if not live(k, t, THREAD) or T.state != RUNNING: return True
+    if k.page[t].kind != THREAD or T.state != RUNNING: return True
     return k.core[T.core].current == t
 
 
@@ -57,7 +57,7 @@ def thread_queue(k: Kernel, t: int) -> bool:
     """A ready thread has a ticket and is linked both ways with its neighbours in its core's queue; another is in
     none."""
     T = k.thread[t]
-    if not live(k, t, THREAD): return True
+    if k.page[t].kind != THREAD: return True
     if T.state != READY: return T.next == 0 and T.previous == 0 and T.rank == 0
     R = k.core[T.core]
     if T.rank < 1 or T.rank >= R.ticket: return False
@@ -66,12 +66,12 @@ def thread_queue(k: Kernel, t: int) -> bool:
         if R.head != t: return False
     else:
         A = k.thread[a]
-        if not live(k, a, THREAD) or A.state != READY or A.core != T.core or A.next != t: return False
+        if k.page[a].kind != THREAD or A.state != READY or A.core != T.core or A.next != t: return False
         if R.head == t: return False
     b = T.next
     if b == 0: return R.tail == t
     B = k.thread[b]
-    if not live(k, b, THREAD) or B.state != READY or B.core != T.core or B.previous != t: return False
+    if k.page[b].kind != THREAD or B.state != READY or B.core != T.core or B.previous != t: return False
     return R.tail != t
 
 
@@ -79,7 +79,7 @@ def thread_queue(k: Kernel, t: int) -> bool:
 def queue_ends(k: Kernel, t: int) -> bool:
     """No ready thread ranks before the head of its queue or behind the tail."""
     T = k.thread[t]
-    if not live(k, t, THREAD) or T.state != READY: return True
+    if k.page[t].kind != THREAD or T.state != READY: return True
     R = k.core[T.core]
     return k.thread[R.head].rank <= T.rank and T.rank <= k.thread[R.tail].rank
 
@@ -91,7 +91,7 @@ def queue_order(k: Kernel, t: int, u: int) -> bool:
     T = k.thread[t]
     U = k.thread[u]
     if t == u or T.state != READY or U.state != READY or T.core != U.core: return True
-    if not live(k, t, THREAD) or not live(k, u, THREAD): return True
+    if k.page[t].kind != THREAD or k.page[u].kind != THREAD: return True
     if T.rank == U.rank: return False
     if T.rank > U.rank: return True
     return T.next != 0 and k.thread[T.next].rank <= U.rank
@@ -102,10 +102,10 @@ def thread_waits(k: Kernel, t: int) -> bool:
     """A thread that waits for an end is blocked, and who it waits for knows it."""
     T = k.thread[t]
     o = T.waiting_for
-    if o == 0 or not live(k, t, THREAD): return True
+    if o == 0 or k.page[t].kind != THREAD: return True
     if T.state != BLOCKED or o == t: return False
-    if live(k, o, THREAD): return k.thread[o].joiner == t
-    return live(k, o, PROCESS) and k.process[o].waiter == t
+    if k.page[o].kind == THREAD: return k.thread[o].joiner == t
+    return k.page[o].kind == PROCESS and k.process[o].waiter == t
 
 
 @invariant("thread")
@@ -113,16 +113,16 @@ def thread_joiner(k: Kernel, t: int) -> bool:
     """Who joins a thread waits for it, in the same process; none joins one that has ended."""
     T = k.thread[t]
     j = T.joiner
-    if j == 0 or not live(k, t, THREAD): return True
+    if j == 0 or k.page[t].kind != THREAD: return True
     J = k.thread[j]
-    return T.state != DEAD and live(k, j, THREAD) and J.waiting_for == t and J.process == T.process
+    return T.state != DEAD and k.page[j].kind == THREAD and J.waiting_for == t and J.process == T.process
 
 
 @invariant("thread")
 def thread_handle(k: Kernel, t: int) -> bool:
     """A thread's handle leads to it; one that has ended has a handle, or there would be nothing left of it."""
     T = k.thread[t]
-    if not live(k, t, THREAD): return True
+    if k.page[t].kind != THREAD: return True
     if T.holder_slot == -1: return T.state != DEAD and T.joiner == 0
     return k.process[T.process].handle_object[T.holder_slot] == t
 
@@ -133,7 +133,8 @@ def core_current(k: Kernel, r: int) -> bool:
     R = k.core[r]
     t = R.current
     if t == 0: return True
-    return r >= 0 and r < k.cores and live(k, t, THREAD) and k.thread[t].state == RUNNING and k.thread[t].core == r
+    if r < 0 or r >= k.cores: return False
+    return k.page[t].kind == THREAD and k.thread[t].state == RUNNING and k.thread[t].core == r
 
 
 @invariant("core")
@@ -145,8 +146,8 @@ def core_queue(k: Kernel, r: int) -> bool:
     if h == 0 or e == 0: return h == 0 and e == 0
     H = k.thread[h]
     E = k.thread[e]
-    if not live(k, h, THREAD) or H.state != READY or H.core != r or H.previous != 0: return False
-    return live(k, e, THREAD) and E.state == READY and E.core == r and E.next == 0
+    if k.page[h].kind != THREAD or H.state != READY or H.core != r or H.previous != 0: return False
+    return k.page[e].kind == THREAD and E.state == READY and E.core == r and E.next == 0
 
 
 @invariant("core")
@@ -154,5 +155,5 @@ def core_ring(k: Kernel, r: int) -> bool:
     """A core belongs to a container, and its ring leads to a core of the same one."""
     R = k.core[r]
     if r < 0 or r >= k.cores: return True
-    if not live(k, R.container, CONTAINER): return False
+    if k.page[R.container].kind != CONTAINER: return False
     return R.ring >= 0 and R.ring < k.cores and k.core[R.ring].container == R.container

@@ -44,16 +44,19 @@ class Frame:
         for field in ("level", "process", "parent", "slot", "base", "used", "entry", "permission")
     )
 
-    def __init__(self, written: Mapping[str, Mapping[int, Any]]) -> None:
+    def __init__(self, written: Mapping[str, Mapping[int, Any]], journal: Sequence[tuple[Any, ...]]) -> None:
         self.written = written
-        self.journal: Sequence[tuple[Any, ...]] = ()
-        self.allowed = 0
-        self.allocator = 0
-        """The bits of what ``allocates`` allows."""
-        self.tables = 0
-        """The bits of what ``rebuilds_tables`` allows."""
+        self.journal = journal
+        self.allowed = self.allocator = self.tables = 0
         self.kinds: tuple[tuple[int, int], ...] = ()
         """(before, after) of the kinds of pages whose kind and owner may have changed."""
+
+    def begin(self, allocator: int, tables: int) -> None:
+        """Allows nothing yet; the bits of what ``allocates`` and ``rebuilds_tables`` will allow."""
+        self.allowed = 0
+        self.allocator = allocator
+        self.tables = tables
+        self.kinds = ()
 
     def may(self, table: str, id: int, *fields: str) -> None:
         """These fields of this object may change."""
@@ -70,8 +73,8 @@ class Frame:
         """This item of this row may change."""
         was = self.written[table].get(id)
         if was is None: return
-        for j in was.entries.get(row, ()):
-            if self.journal[j][2] == index: self.allowed |= 1 << j
+        for j, bit in was.entries.get(row, ()):
+            if self.journal[j][2] == index: self.allowed |= bit
 
     def allocates(self) -> None:
         """The allocator's own state may change."""
@@ -95,7 +98,7 @@ class _Nothing(Frame):
         pass
 
 
-NOTHING: Final = _Nothing({})
+NOTHING: Final = _Nothing({}, ())
 
 from kernel.specs import address_spaces, processes, quotas, scheduling, threads  # noqa: E402  (they register themselves)
 

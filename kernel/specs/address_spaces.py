@@ -27,9 +27,9 @@ def tables_above(old: State, s: int, i4: int, i3: int, i2: int) -> tuple[int, in
     return x3, x2, x1
 
 
-def block_covers(old: State, s: int, i4: int, i3: int, i2: int) -> bool:
-    """A 2 MiB block is mapped at this address."""
-    p = old.process[s].map_page[virtual_page(i4, i3, i2, 0)]
+def block_covers(old: State, s: int, v: int) -> bool:
+    """A 2 MiB block is mapped around virtual page v."""
+    p = old.process[s].map_page[v - v % 512]
     return bool(p != 0 and old.page[p].kind == MAPPED_BLOCK)
 
 
@@ -63,7 +63,7 @@ def map_page(
     """A fresh 4 KiB page at an address where nothing was."""
     if not address_valid(i4, i3, i2, i1) or permission not in (0, 1, 3, 5, 7): return result == -EINVAL
     v = virtual_page(i4, i3, i2, i1)
-    if old.process[s].map_page[v] != 0 or block_covers(old, s, i4, i3, i2): return result == -EEXIST
+    if old.process[s].map_page[v] != 0 or block_covers(old, s, v): return result == -EEXIST
     missing = tables_above(old, s, i4, i3, i2).count(0)
     if old.container[old.process[s].container].pages < 1 + missing: return result == -ENOMEM
     return result == 0 and map_fresh(old, new, f, s, v, MAPPED, permission, missing)
@@ -77,7 +77,7 @@ def map_block(
     if not address_valid(i4, i3, i2, 0) or permission not in (0, 1, 3, 5, 7): return result == -EINVAL
     v = virtual_page(i4, i3, i2, 0)
     x3, x2, x1 = tables_above(old, s, i4, i3, i2)
-    if x1 != 0 or block_covers(old, s, i4, i3, i2): return result == -EEXIST
+    if x1 != 0 or block_covers(old, s, v): return result == -EEXIST
     missing = (x3, x2).count(0)
     C = old.container[old.process[s].container]
     if C.pages < missing or C.blocks < 1: return result == -ENOMEM
@@ -126,11 +126,12 @@ def unmap_block(
 ) -> bool:
     """The 2 MiB mapping is gone, with the tables it alone needed."""
     if not address_valid(i4, i3, i2, 0): return result == -EINVAL
-    if not block_covers(old, s, i4, i3, i2): return result == -EFAULT
+    v = virtual_page(i4, i3, i2, 0)
+    if not block_covers(old, s, v): return result == -EFAULT
     x3, x2, _ = tables_above(old, s, i4, i3, i2)
     emptied = 0
     if old.table[x2].used == 1: emptied = 2 if old.table[x3].used == 1 else 1
-    return result == 0 and unmapped(old, new, f, s, virtual_page(i4, i3, i2, 0), emptied)
+    return result == 0 and unmapped(old, new, f, s, v, emptied)
 
 
 def protected(new: State, f: Frame, s: int, v: int, x: int, i: int, permission: int) -> bool:
@@ -158,8 +159,8 @@ def protect_block(
 ) -> bool:
     """The same 2 MiB block with other permissions."""
     if not address_valid(i4, i3, i2, 0) or permission not in (0, 1, 3, 5, 7): return result == -EINVAL
-    if not block_covers(old, s, i4, i3, i2): return result == -EFAULT
     v = virtual_page(i4, i3, i2, 0)
+    if not block_covers(old, s, v): return result == -EFAULT
     return result == 0 and protected(new, f, s, v, tables_above(old, s, i4, i3, i2)[1], i2, permission)
 
 
@@ -191,7 +192,7 @@ def share_page(
     if p == 0 or old.page[p].kind != MAPPED: return result == -EFAULT
     if not allows(old.process[s].map_permission[w], permission): return result == -EINVAL
     v = virtual_page(i4, i3, i2, i1)
-    if old.process[d].map_page[v] != 0 or block_covers(old, d, i4, i3, i2): return result == -EEXIST
+    if old.process[d].map_page[v] != 0 or block_covers(old, d, v): return result == -EEXIST
     missing = tables_above(old, d, i4, i3, i2).count(0)
     if old.container[old.process[d].container].pages < missing: return result == -ENOMEM
     return result == 0 and map_shared(old, new, f, p, d, v, permission, missing)
@@ -205,12 +206,12 @@ def share_block(
     """Two processes map one 2 MiB block; the second may do no more with it than the first."""
     if not address_valid(j4, j3, j2, 0) or not address_valid(i4, i3, i2, 0): return result == -EINVAL
     if permission not in (0, 1, 3, 5, 7): return result == -EINVAL
-    if not block_covers(old, s, j4, j3, j2): return result == -EFAULT
     w = virtual_page(j4, j3, j2, 0)
+    if not block_covers(old, s, w): return result == -EFAULT
     if not allows(old.process[s].map_permission[w], permission): return result == -EINVAL
+    v = virtual_page(i4, i3, i2, 0)
     x3, x2, x1 = tables_above(old, d, i4, i3, i2)
-    if x1 != 0 or block_covers(old, d, i4, i3, i2): return result == -EEXIST
+    if x1 != 0 or block_covers(old, d, v): return result == -EEXIST
     missing = (x3, x2).count(0)
     if old.container[old.process[d].container].pages < missing: return result == -ENOMEM
-    p = old.process[s].map_page[w]
-    return result == 0 and map_shared(old, new, f, p, d, virtual_page(i4, i3, i2, 0), permission, missing)
+    return result == 0 and map_shared(old, new, f, old.process[s].map_page[w], d, v, permission, missing)
