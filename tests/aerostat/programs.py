@@ -9,7 +9,7 @@ import select
 import subprocess
 import sys
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -27,6 +27,11 @@ DEFAULT_TRACEBACK = "Traceback (most recent call last)"
 def built(name: str) -> str:
     """The path of a program: "demo/hello", "tests/faults"."""
     return str(BUILT / name)
+
+
+API = built("tests/api")
+NewMachine = Callable[..., Machine]
+"""What the fixture ``new_machine`` is."""
 
 
 @dataclass(frozen=True)
@@ -103,6 +108,11 @@ def run(
         )
         status = wait(program)
         return Outcome(status, capture.text(), program.report)
+
+
+def api(machine: Machine, *arguments: str, stdout: int = 1) -> Program:
+    """Starts tests/programs/api.c."""
+    return machine.spawn(API, ["api", *arguments], stdout=stdout, linux=False)
 
 
 def wait(program: Program) -> int:

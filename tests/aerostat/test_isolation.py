@@ -5,8 +5,6 @@ The hypervisor's own part of this, without a kernel, is in tests/hv/test_transla
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import pytest
 
 from aerostat import Machine
@@ -14,13 +12,12 @@ from hv.guest_memory import GuestMemory
 from hv.kvm import Kvm
 from hv.page_tables import TableFrames
 from hv.probe import probe
-from tests.aerostat.programs import Capture, Pipe, assert_idle, built, run, succeeds, wait
+from tests.aerostat.programs import Capture, NewMachine, Pipe, assert_idle, built, run, succeeds, wait
 
 pytestmark = pytest.mark.kvm
 
 SMALL = "12M"
 CORES = pytest.mark.parametrize("cores", [1, 2])
-NewMachine = Callable[..., Machine]
 
 
 def count_recyclings(machine: Machine, at: int) -> list[int]:
