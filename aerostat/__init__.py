@@ -51,6 +51,6 @@ def __getattr__(name: str) -> object:
 
 
 __all__ = [
-    "ArgumentsTooLong", "BadElf", "CheckFailed", "KvmUnavailable", "Machine", "MachineFailed", "OutOfMemory", "Program", "ProgramEnded",
-    "Report", "Thread", "UserFault", "__version__",
+    "ArgumentsTooLong", "BadElf", "CheckFailed", "KvmUnavailable", "Machine", "MachineFailed", "OutOfMemory", "Program",
+    "ProgramEnded", "Report", "Thread", "UserFault", "__version__",
 ]  # fmt: skip
