@@ -95,11 +95,13 @@ class Machine:
         arguments = [os.fsencode(word) for word in argv] if argv is not None else [os.fsencode(name)]
         environment = [os.fsencode(f"{key}={value}") for key, value in (env or {}).items()]
         use_linux = self.linux if linux is None else linux
-        personality = self._personality((stdin, stdout, stderr), cwd) if use_linux else None
-        process = self.hypervisor.spawn(
-            image, arguments, environment, name=name, personality=personality, output=stdout, start=False
-        )
-        image.let_go()  # a user may keep thousands of programs that have ended
+        try:
+            personality = self._personality((stdin, stdout, stderr), cwd) if use_linux else None
+            process = self.hypervisor.spawn(
+                image, arguments, environment, name=name, personality=personality, output=stdout, start=False
+            )
+        finally:
+            image.let_go()  # a user may keep thousands of programs that have ended, or the exception
         return Program(self, process, image, personality)
 
     def spawn(
