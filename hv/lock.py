@@ -43,6 +43,18 @@ class BigLock(threading.Condition):
         self._settle()
         super().wait()
 
+    def _acquire_restore(self, state: object) -> None:
+        """Takes the lock again after waiting.  An exception out of a signal handler has to wait until it has it:
+        whoever waited is going to give it up."""
+        late: BaseException | None = None
+        while True:
+            try:
+                self.raw.acquire()
+                break
+            except BaseException as error:
+                late = error
+        if late is not None: raise late
+
     def __enter__(self) -> bool:
         return threading.get_ident() in self._cores or super().__enter__()
 
