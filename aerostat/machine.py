@@ -54,7 +54,8 @@ class Machine:
         allow_read: Sequence[str | os.PathLike[str]] = (),
         allow_write: Sequence[str | os.PathLike[str]] = (),
     ) -> None:
-        if time_limit is not None and not time_limit > 0: raise ValueError(f"a time limit of {time_limit} s")
+        if time_limit is not None and not time_limit > 0:
+            raise ValueError(f"a time limit of {time_limit:g} s is not more than 0")
         self.time_limit = time_limit
         self.linux = linux
         self._allow_read = [os.fspath(path) for path in allow_read]

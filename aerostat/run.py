@@ -49,12 +49,22 @@ def environment(wanted: list[str]) -> dict[str, str]:
     return found
 
 
+def granted(directory: str, paths: list[str]) -> bool:
+    """A program can start in ``directory``: it is within one of the granted paths, or leads to one."""
+    wanted = os.path.abspath(directory)
+    return wanted == "/" or any(os.path.commonpath((wanted, path)) in (wanted, path)
+                                for path in map(os.path.abspath, paths))  # fmt: skip
+
+
 def run(options: Namespace) -> int:
     """Runs what the command line asks for; returns the exit status."""
     path = find_program(options.program)
     if path is None:
         complain(f"{options.program}: not found in PATH")
         return NOT_FOUND
+    if options.cwd is not None and not granted(options.cwd, options.allow_read + options.allow_write):
+        complain(f"--cwd {options.cwd}: not within what --allow-read or --allow-write grants")
+        return USAGE
     try:
         machine = Machine(
             options.memory, cores=options.cores, check=options.check, time_limit=options.time_limit,

@@ -64,6 +64,8 @@ class Core:
                 machine.lock.core_begins()
                 try:
                     self._loop()
+                except BaseException as error:
+                    machine.stop(error)  # before the lock is given up, and with it another core goes on
                 finally:
                     machine.lock.core_ends()
         except BaseException as error:
@@ -108,7 +110,7 @@ class Core:
             self.in_guest = None
             acquire()
             self.exits += 1
-            if thread.gone: break
+            if thread.gone or machine.stopping: break
             if trap == SYSCALL: self._syscall(thread, vcpu)
             elif trap == PREEMPTED: self._preempted(thread)
             elif trap == FAULT: self._fault(thread, vcpu)

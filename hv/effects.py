@@ -65,14 +65,15 @@ class Effects:
     def settle(self) -> None:
         """Drops the translations, and releases the pages, of the transitions so far.  Before the big lock is given
         up, so that no system call returns before what it took away is out of reach."""
+        # Taken off first: what fails here stops the machine, and is not tried again on each way out of it.
         if self._drops:
-            for first, count in joined(self._drops):
+            drops, self._drops = self._drops, []
+            for first, count in joined(drops):
                 self._memory.drop(first, count)
-            self._drops.clear()
         if self._releases:
-            for first, count in joined(self._releases):
+            releases, self._releases = self._releases, []
+            for first, count in joined(releases):
                 self._memory.release(first, count)
-            self._releases.clear()
 
     def apply(self) -> None:
         """Carries out the transition that the journal is of, but for what ``settle`` does."""

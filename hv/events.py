@@ -19,6 +19,8 @@ Callback = Callable[[], object]
 
 LONGEST_WAIT: Final = 3_600_000.0
 """Milliseconds: what ``poll`` can take has an end, a deadline has none."""
+SWEEP_AT: Final = 256
+"""Timers among which those that were cancelled are first looked for."""
 _DIRECTIONS: Final = {"r": select.POLLIN, "w": select.POLLOUT}
 
 
@@ -60,6 +62,7 @@ class Events:
         self._failed = failed
         self._timers: list[tuple[float, int, Timer]] = []
         self._order = itertools.count()
+        self._sweep_at = SWEEP_AT
         self._watches: list[Watch] = []
         self._thread: threading.Thread | None = None
         self._wake = -1
@@ -68,6 +71,11 @@ class Events:
     def at(self, deadline: float, callback: Callback, *, limit: bool = False) -> Timer:
         """Calls back at ``deadline``, seconds of ``time.monotonic()``, or soon after.  A ``limit`` is nothing that a
         thread waits for: ``pending`` does not count it."""
+        if len(self._timers) >= self._sweep_at:
+            # A program may set and cancel any number of timers that are hours away.
+            self._timers = [entry for entry in self._timers if entry[2].callback]
+            heapq.heapify(self._timers)
+            self._sweep_at = max(SWEEP_AT, 2 * len(self._timers))
         timer = Timer(deadline, callback, limit)
         heapq.heappush(self._timers, (deadline, next(self._order), timer))
         self._changed()

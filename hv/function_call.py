@@ -54,8 +54,9 @@ class FunctionCalls:
         """
         if len(arguments) > len(ARGUMENTS):
             raise ValueError(f"at most {len(ARGUMENTS)} arguments, not {len(arguments)}")
-        machine = self._process.machine
+        process, machine = self._process, self._process.machine
         deadline = None if timeout is None else time.monotonic() + timeout
+        values = [value & 0xFFFF_FFFF_FFFF_FFFF for value in arguments]
         machine.lock.refuse_cores("calling a function of a program")
         with machine.lock:
             self._alive()
@@ -66,9 +67,14 @@ class FunctionCalls:
             self._busy = True
             try:
                 thread = self._prepare(address)
-                for name, value in zip(ARGUMENTS, arguments, strict=False):
-                    setattr(thread.regs, name, value & 0xFFFF_FFFF_FFFF_FFFF)
+                for name, value in zip(ARGUMENTS, values, strict=False):
+                    setattr(thread.regs, name, value)
                 return self._await_result(thread, address, deadline, timeout)
+            except BaseException as error:
+                # Ctrl-C, say, while it waited: the function must not go on on the thread of the next call.
+                if self._result is None and process.status is None and not (machine.stopping or self._thread is None):
+                    machine.end_process(process, 130, f"a called function was abandoned: {error!r}", self._thread)
+                raise
             finally:
                 self._busy = False
                 machine.lock.notify_all()

@@ -126,15 +126,24 @@ class Machine:
     # Steps of the kernel.
 
     def _settle(self) -> None:
-        self.effects.settle()
+        try:
+            self.effects.settle()
+        except BaseException as error:
+            self.stop(error)
+            raise
 
     def step(self, transition: Callable[..., int], *arguments: int) -> int:
-        """Runs one transition, checks it, and carries out what it means for the machine.  Hold the big lock."""
+        """Runs one transition, checks it, and carries out what it means for the machine.  Hold the big lock.  What it
+        raises has stopped the machine, whoever called: it was left in the middle of something."""
         k = self.kernel
-        k.journal.clear()
-        result = transition(k, *arguments)
-        if self._check is not None: self._check(transition.__name__, arguments, result)
-        if k.journal: self._apply()
+        try:
+            k.journal.clear()
+            result = transition(k, *arguments)
+            if self._check is not None: self._check(transition.__name__, arguments, result)
+            if k.journal: self._apply()
+        except BaseException as error:
+            self.stop(error)
+            raise
         return result
 
     def _native_calls(self) -> dict[int, tuple[Callable[..., int], int]]:
@@ -354,8 +363,9 @@ class Machine:
                 if personality is not None: personality.attach(process, image, argv, env)
                 if start: self.start(process, image.entry, rsp)
             except BaseException:
-                if process.status is None: self.system.end(s, 127)
-                self.system.collect(s)
+                if self.failure is None:
+                    if process.status is None: self.system.end(s, 127)
+                    self.system.collect(s)
                 raise
             process.entry = (image.entry, rsp)
             self.programs += 1
@@ -441,8 +451,12 @@ class Machine:
     def fail(self, error: BaseException) -> None:
         """Stops everything: a check failed, or something in here did.  Not with the big lock held."""
         with self.lock:
-            if self.failure is None: self.failure = error
-            self._halt()
+            self.stop(error)
+
+    def stop(self, error: BaseException) -> None:
+        """As ``fail``, with the big lock held: no vCPU runs from now on."""
+        if self.failure is None: self.failure = error
+        self._halt()
 
     def _halt(self) -> None:
         self.stopping = True

@@ -94,7 +94,7 @@ class Process:
     def kill(self, status: int = 137, reason: str = "killed") -> None:
         """Ends it from outside; takes the big lock itself.  No effect if it has ended."""
         with self.machine.lock:
-            if self.status is None: self.machine.end_process(self, status, reason)
+            if self.status is None and not self.machine.stopping: self.machine.end_process(self, status, reason)
 
     def wait(self, timeout: float | None = None) -> int:
         """Waits until it has ended and returns its status.  TimeoutError after ``timeout`` seconds; what stopped the

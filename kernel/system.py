@@ -127,12 +127,10 @@ class System:
         full = sum(1 for _, count in pieces if count == BLOCK_PAGES)
         total = sum(count for _, count in pieces)
         whole = min(full, C.blocks)
-        while True:
-            pages = total - whole * BLOCK_PAGES + self._tables_missing(s, pieces, whole)
-            splits = max(0, -((C.pages - pages) // BLOCK_PAGES))
-            if whole + splits <= C.blocks: break
-            if whole == 0: return -ENOMEM
-            whole -= 1
+        pages = total - whole * BLOCK_PAGES + self._tables_missing(s, pieces, whole)
+        splits = max(0, -((C.pages - pages) // BLOCK_PAGES))
+        # Fewer blocks would not help: each that is not mapped whole takes a split, and perhaps a table.
+        if whole + splits > C.blocks: return -ENOMEM
         while whole < full and C.blocks == whole + splits and C.pages >= pages + BLOCK_PAGES:
             if step(page_allocator.quota_merge, c) != OK: break
             whole += 1
@@ -176,6 +174,10 @@ class System:
         if block: result = self.step(page_table.unmap_block, s, i4, i3, i2)
         else: result = self.step(page_table.unmap_page, s, i4, i3, i2, i1)
         assert result == OK, result
+        # A row reads as 0 where nothing was written.  What is kept is what is mapped, not all that ever was.
+        S = self.k.process[s]
+        S.map_page.pop(v, None)
+        S.map_permission.pop(v, None)
 
     def protect_range(self, s: int, address: int, length: int, protection: int) -> int:
         """Changes the permissions of a range of process s.  0, or -EINVAL, -EFAULT as mprotect."""

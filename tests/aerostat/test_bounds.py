@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import importlib
 import signal
 import threading
 import time
+from typing import Any
 
 import pytest
 
@@ -60,9 +62,14 @@ def test_a_range_that_cannot_be_paid_for_costs_no_more_than_one_that_can(
     program = machine.load(API, linux=False)
     hypervisor, process = machine.hypervisor, program.process
     system, C = hypervisor.system, hypervisor.kernel.container[hypervisor.kernel.root]
-    looked = []
+    looked: list[int] = []
     original = system._tables_missing
-    monkeypatch.setattr(system, "_tables_missing", lambda *arguments: looked.append(1) or original(*arguments))
+
+    def missing(s: int, pieces: list[tuple[int, int]], whole: int) -> int:
+        looked.append(whole)
+        return original(s, pieces, whole)
+
+    monkeypatch.setattr(system, "_tables_missing", missing)
     with hypervisor.lock:
         assert process.map(FAR, (C.pages - 3) * PAGE_SIZE, READ) == 0
         looked.clear()
@@ -102,10 +109,8 @@ def test_what_fails_in_a_thread_of_the_users_stops_the_guests(
         two_cores.spawn(API)
 
 
-def _spawn() -> object:
-    from kernel.journaled import process
-
-    return process.process_spawn
+def _spawn() -> Any:
+    return importlib.import_module("kernel.journaled.process").process_spawn
 
 
 def test_translations_that_cannot_be_dropped_stop_the_machine(
