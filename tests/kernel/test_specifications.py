@@ -123,7 +123,7 @@ def test_missing_write_is_refused(case: Case) -> None:
         store(k, place, now)
 
 
-def unrelated(w: World, written: set[Place], each: int = 8) -> Iterator[Place]:
+def unrelated(w: World, written: set[Place], each: int = 6) -> Iterator[Place]:
     """Places that a transition did not write: of each field of each table a few."""
     seen: Counter[tuple[str, str]] = Counter()
     for obj in objects(w.k):
