@@ -190,19 +190,35 @@ class AddressSpace:
 
     def place(self, hint: int, length: int, alignment: int) -> int:
         """Where a mapping of ``length`` bytes goes: at the hint if it is free, else as high as possible; ENOMEM."""
+        self.room_for_mapping()
         hint = page_down(hint)
         if hint >= USER_MIN and hint + length <= STACK_TOP - STACK_SIZE and self.mappings.is_free(hint, hint + length):
             return hint
         start = self.mappings.place(length, max(USER_MIN, self.brk_start), MMAP_TOP, alignment)
-        if start is None or len(self.mappings) >= MAPPINGS_MAX:
+        if start is None:
             raise LinuxError(ENOMEM)
         return start
+
+    def room_for_mapping(self) -> None:
+        """ENOMEM where the program has as many mappings as one can have: each takes memory of the host."""
+        if len(self.mappings) >= MAPPINGS_MAX:
+            raise LinuxError(ENOMEM)
+
+    def _room_to_cut(self, start: int, end: int) -> None:
+        """As ``room_for_mapping``, if cutting at these addresses makes more mappings."""
+        if len(self.mappings) < MAPPINGS_MAX:
+            return
+        for address in (start, end):
+            mapping = self.mappings.find(address)
+            if mapping is not None and mapping.start < address:
+                raise LinuxError(ENOMEM)
 
     def unmap(self, start: int, end: int) -> None:
         """Removes every mapping in [start, end); addresses without one are passed over.  ENOMEM: nothing changed."""
         if start >= end:
             return
         end = self.mappings.with_slack(end)
+        self._room_to_cut(start, end)
         self._cut_blocks(start, end)
         self.write_back(start, end)
         for part_start, part_end in self.present.within(start, end):
@@ -214,6 +230,7 @@ class AddressSpace:
     def protect(self, start: int, end: int, permissions: int) -> None:
         """Changes the permissions of [start, end), mapped throughout.  ENOMEM: nothing changed."""
         end = self.mappings.with_slack(end)
+        self._room_to_cut(start, end)
         self._cut_blocks(start, end)
         for mapping in self.mappings.carve(start, end):
             for part_start, part_end in self.present.within(mapping.start, mapping.end):

@@ -109,6 +109,7 @@ def sys_mmap(task: Task, address: int, length: int, protection: int, flags: int,
         start, end = _page_range(address, length)
         if start < USER_MIN:
             return -EPERM
+        space.room_for_mapping()
         if not space.mappings.is_free(start, end):
             if flags & _MAP_FIXED_NOREPLACE:
                 return -EEXIST

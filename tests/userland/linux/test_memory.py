@@ -392,3 +392,23 @@ def test_thread_stacks_are_touched_from_the_top(program: Program, flags: int) ->
     if flags & STACK:
         assert not program.process.blocks
     assert not program.thread.touch(start, write=True)
+
+
+def test_a_program_has_only_so_many_mappings(program: Program, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each takes memory of the host, whichever call makes it; what makes none more goes on working at the limit."""
+    monkeypatch.setattr("userland.linux.memory.MAPPINGS_MAX", 40)
+    flags = PRIVATE | ANONYMOUS | NORESERVE
+    start = program("mmap", 0, 1 << 30, 0, flags, -1, 0)
+    pages = range(start + PAGE_SIZE, start + (1 << 30), 2 * PAGE_SIZE)
+    made = next(i for i, page in enumerate(pages) if program("mprotect", page, PAGE_SIZE, READ) != 0)
+    assert 10 < made < 40
+    refused = pages[made]
+    assert program("mprotect", refused, PAGE_SIZE, READ) == -ENOMEM
+    assert program("munmap", refused, PAGE_SIZE) == -ENOMEM
+    assert program("mmap", refused, PAGE_SIZE, READ, flags | FIXED, -1, 0) == -ENOMEM
+    assert program("mmap", start - 64 * PAGE_SIZE, PAGE_SIZE, READ, flags, -1, 0) == -ENOMEM
+    assert program("mmap", 0, PAGE_SIZE, READ, flags, -1, 0) == -ENOMEM
+    assert program("mprotect", pages[0], PAGE_SIZE, READ | WRITE) == 0
+    assert program("munmap", pages[0], PAGE_SIZE) == 0
+    assert program("munmap", start, 1 << 30) == 0
+    assert program("mmap", 0, PAGE_SIZE, READ, flags, -1, 0) > 0
