@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Callable, Iterator
 
@@ -30,6 +31,13 @@ def _faults() -> dict[str, tuple[int, ...]]:
 
 
 FAULTS = _faults()
+
+ATTACKS = dict(FAULTS)
+"""Those that this processor stops."""
+if os.environ.get("AEROSTAT_LAB") == "1":
+    # QEMU's raises neither of the two, and a #GP where a stack address that is not canonical is a #SS.
+    del ATTACKS["alignment-check"], ATTACKS["sse-exception"]
+    ATTACKS["noncanonical-stack"] = (13,)
 
 
 @pytest.fixture(scope="module")
@@ -63,13 +71,13 @@ def test_the_list_of_faults_is_the_programs_own(shared: Machine) -> None:
     assert len(FAULTS) > 80
 
 
-@pytest.mark.parametrize("name", FAULTS)
+@pytest.mark.parametrize("name", ATTACKS)
 def test_faults(shared: Machine, name: str) -> None:
     outcome = run(shared, "tests/faults", name, linux=False)
-    if FAULTS[name] == (LIVES,):
+    if ATTACKS[name] == (LIVES,):
         assert (outcome.status, outcome.report) == (0, None), outcome
     else:
-        assert_fault(outcome, FAULTS[name])
+        assert_fault(outcome, ATTACKS[name])
     assert_idle(shared)
 
 
@@ -112,7 +120,7 @@ def test_a_report_of_a_jump_into_nothing_has_no_code(shared: Machine) -> None:
 @pytest.mark.parametrize(("check", "cores"), [("touched", 2), ("full", 1)])
 def test_all_faults_in_one_machine(check: str, cores: int) -> None:
     with Machine("16M", check=check, cores=cores) as machine:
-        for name, vectors in FAULTS.items():
+        for name, vectors in ATTACKS.items():
             outcome = run(machine, "tests/faults", name, linux=False)
             if vectors == (LIVES,): assert outcome.status == 0, name
             else: assert_fault(outcome, vectors)
@@ -121,7 +129,8 @@ def test_all_faults_in_one_machine(check: str, cores: int) -> None:
 
 def test_faults_of_linux_programs_end_by_the_signal(shared: Machine) -> None:
     """The same attacks from a program that has the Linux calls as well: its signals are at their defaults."""
-    for name in ("null-read", "hlt", "ud2", "divide-by-zero", "int3", "execute-data", "out-gate", "alignment-check"):
+    names = ("null-read", "hlt", "ud2", "divide-by-zero", "int3", "execute-data", "out-gate", "alignment-check")
+    for name in (name for name in names if name in ATTACKS):
         outcome = run(shared, "tests/faults", name, linux=True)
         assert outcome.status == 128 + signal_of(FAULTS[name][0]), name
         assert outcome.report is not None, name
