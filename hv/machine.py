@@ -167,7 +167,7 @@ class Machine:
             # Never wait with the big lock held: a full pipe is waited for with the thread blocked.
             if not _writable(process.output):
                 if printed: break
-                self.events.when_ready(process.output, "w", lambda: caller.wake(RETRY))
+                caller.watch = self.events.when_ready(process.output, "w", lambda: caller.wake(RETRY))
                 self.block(caller)
                 return BLOCKED
             try:
@@ -220,6 +220,7 @@ class Machine:
         gone = self.threads.pop(t, None)
         if gone is None: return
         gone.gone = True
+        if gone.watch is not None: gone.watch.cancel()  # nothing is going to happen by it any more
         if gone.process.function_calls is not None: self.lock.notify_all()  # it may be the one that was called
         vcpu = gone.vcpu
         if vcpu is None: return

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from hv.engine import Context, Engine, Registers
 
 if TYPE_CHECKING:
+    from hv.events import Watch
     from hv.machine import Machine
     from hv.process import Process
 
@@ -16,6 +17,7 @@ class Thread:
 
     __slots__ = (
         "begin", "context", "gone", "id", "machine", "process", "result", "retried", "retries", "retry", "vcpu",
+        "watch",
     )  # fmt: skip
 
     def __init__(
@@ -34,6 +36,8 @@ class Thread:
         self.retried = (0, 0)
         self.retries = 0
         """How often the instruction at ``retried`` (rip, address) faulted though it may do what it does."""
+        self.watch: Watch | None = None
+        """The descriptor that debug_print waits for."""
         self.gone = False
 
     @property
@@ -92,7 +96,10 @@ class Thread:
         self.engine.gs_base = value
 
     def block(self) -> None:
-        """Takes it, which runs, off its core until ``wake``."""
+        """Takes it, which runs, off its core until ``wake``.
+
+        What will wake it has to be known to ``machine.events`` (a time, a descriptor) or be another thread: where
+        neither is left, who waits for the program finds it deadlocked."""
         self.machine.block(self)
 
     def wake(self, result: int) -> None:

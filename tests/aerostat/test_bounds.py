@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import fcntl
 import importlib
+import os
 import signal
 import threading
 import time
@@ -14,7 +16,7 @@ from abi.errors import ENOMEM
 from abi.layout import BLOCK_SIZE, PAGE_SIZE, READ, WRITE
 from aerostat import CheckFailed, Machine, MachineFailed
 from hv.events import SWEEP_AT
-from tests.aerostat.programs import API, NewMachine, assert_idle, built, run, wait
+from tests.aerostat.programs import API, NewMachine, Pipe, assert_idle, built, run, wait
 
 pytestmark = pytest.mark.kvm
 
@@ -165,3 +167,22 @@ def test_arguments_that_are_no_numbers(machine: Machine) -> None:
         with pytest.raises(TypeError):
             program.call("add", "one", 2)  # type: ignore[arg-type]
         assert program.call("add", 1, 2) == 3
+
+
+def test_what_a_killed_program_waited_for_is_forgotten(new_machine: NewMachine) -> None:
+    """It printed into a full pipe.  As long as that counted as something to happen, no deadlock would be found."""
+    machine = new_machine("16M")
+    hypervisor = machine.hypervisor
+    with Pipe() as full:
+        os.write(full.fd, bytes(fcntl.fcntl(full.fd, fcntl.F_GETPIPE_SZ)))
+        printing = machine.spawn(built("tests/calls"), ["calls", "print", "3"], stdout=full.fd, linux=False)
+        pending = False
+        while not pending:
+            with hypervisor.lock:
+                pending = hypervisor.events.pending()
+        printing.kill()
+        assert wait(printing) == 137
+        with hypervisor.lock:
+            assert not hypervisor.events.pending()
+        assert run(machine, "tests/deadlock", "pair", linux=False).status == 134
+    assert_idle(machine)
