@@ -1,0 +1,69 @@
+"""For every invariant, states that violate it and no other: a sound scene with one kind of damage.
+
+``@violates("clause")`` marks a function that damages a scene.  The damage is as thorough as it must be for the other
+clauses to hold: where a page leaks, the books of its container agree that it is gone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from kernel.objects import CONTAINER
+from kernel.page_allocator import allocate_page
+from tests.kernel.scene import Scene
+
+Violation = Callable[[Scene], None]
+VIOLATIONS: list[tuple[str, Violation]] = []
+
+
+def violates(clause: str) -> Callable[[Violation], Violation]:
+    """Registers a function that makes a sound scene violate this clause and no other."""
+
+    def register(function: Violation) -> Violation:
+        VIOLATIONS.append((clause, function))
+        return function
+
+    return register
+
+
+def quota(scene: Scene, pages: int = 0, blocks: int = 0) -> None:
+    """The root container may allocate this much more (less), and the promise says so."""
+    m, C = scene.k.memory, scene.root_container
+    C.pages += pages
+    m.promised_pages += pages
+    C.blocks += blocks
+    m.promised_blocks += blocks
+
+
+def second_container(scene: Scene) -> int:
+    """A container beside the root, sound, with core 3 as its own and three pages of quota."""
+    k = scene.k
+    c = allocate_page(k, k.root, CONTAINER)
+    # The page is charged to the container itself, as the root's is.
+    k.page[c].owner = c
+    scene.root_container.used_pages -= 1
+    k.container[c].used_pages = 1
+    k.container[c].parent = k.root
+    k.container[c].depth = 1
+    k.container[c].core = 3
+    scene.root_container.core = 0
+    scene.root_container.pages -= 3
+    k.container[c].pages = 3
+    k.core[2].ring = 0
+    k.core[3].ring = 3
+    k.core[3].container = c
+    return c
+
+
+def charge_to_another(scene: Scene, p: int) -> None:
+    """Page p is charged to a second container."""
+    c = second_container(scene)
+    scene.k.page[p].owner = c
+    scene.root_container.used_pages -= 1
+    scene.k.container[c].used_pages += 1
+
+
+from tests.kernel.violations import address_spaces, memory, processes, threads  # noqa: E402  (they register themselves)
+
+__all__ = ["VIOLATIONS", "Violation", "address_spaces", "charge_to_another", "memory", "processes", "quota",
+           "second_container", "threads", "violates"]  # fmt: skip

@@ -1,0 +1,204 @@
+"""Violations of what is invariant in physical memory and in quotas."""
+
+from __future__ import annotations
+
+from kernel.objects import BLOCK_SPLIT, MAPPED
+from kernel.page_allocator import allocate_page
+from tests.kernel.scene import Scene
+from tests.kernel.violations import quota, second_container, violates
+
+
+@violates("page_owner")
+def free_page_has_an_owner(scene: Scene) -> None:
+    scene.k.page[scene.free_pages[0]].owner = scene.k.root
+    scene.root_container.used_pages += 1
+
+
+@violates("page_owner")
+def page_of_unknown_kind(scene: Scene) -> None:
+    p = allocate_page(scene.k, scene.k.root, 99)
+    assert scene.k.page[p].kind == 99
+
+
+@violates("page_owner")
+def page_is_charged_to_a_process(scene: Scene) -> None:
+    scene.k.page[scene.own].owner = scene.s
+    scene.root_container.used_pages -= 1
+    scene.k.container[scene.s].used_pages += 1
+
+
+@violates("page_block")
+def pages_name_each_others_block(scene: Scene) -> None:
+    k = scene.k
+    p, q = k.page[scene.full_block * 512 + 100], k.page[scene.partial_block * 512]
+    p.block, q.block = q.block, p.block
+
+
+@violates("page_block")
+def page_in_use_has_a_rank(scene: Scene) -> None:
+    scene.k.page[scene.own].rank = 1
+
+
+@violates("page_references")
+def page_counts_a_mapping_too_many(scene: Scene) -> None:
+    scene.k.page[scene.own].references += 1
+
+
+@violates("page_references")
+def page_that_nothing_maps_is_not_free(scene: Scene) -> None:
+    allocate_page(scene.k, scene.k.root, MAPPED)
+
+
+@violates("block_kind")
+def block_of_unknown_kind(scene: Scene) -> None:
+    scene.k.block[scene.k.memory.fresh].kind = 9
+
+
+@violates("block_kind")
+def split_block_has_an_owner(scene: Scene) -> None:
+    scene.k.block[scene.full_block].owner = scene.k.root
+    scene.root_container.used_blocks += 1
+    scene.root_container.used_pages -= 1
+
+
+@violates("block_split")
+def split_block_with_nothing_carved(scene: Scene) -> None:
+    m = scene.k.memory
+    B = scene.k.block[m.fresh]
+    m.fresh += 1
+    m.partial_count += 1
+    m.partial_stack[m.partial_count] = B.id
+    B.kind, B.position = BLOCK_SPLIT, m.partial_count
+    m.free_pages += 512
+    quota(scene, blocks=-1)
+
+
+@violates("block_split")
+def free_block_is_carved(scene: Scene) -> None:
+    B = scene.k.block[scene.used_blocks[0]]
+    B.carved = B.listed = 1
+
+
+@violates("block_used")
+def page_leaks(scene: Scene) -> None:
+    """The page on top of a block's stack is neither free to be handed out nor in use; everybody's books agree."""
+    B = scene.k.block[scene.partial_block]
+    B.stack[B.listed] = 0
+    B.listed -= 1
+    scene.k.memory.free_pages -= 1
+    quota(scene, pages=-1)
+
+
+@violates("block_stack")
+def page_is_on_the_stack_twice(scene: Scene) -> None:
+    B = scene.k.block[scene.partial_block]
+    B.stack[1] = B.stack[2]
+
+
+@violates("block_stack")
+def page_in_use_is_on_the_stack(scene: Scene) -> None:
+    B = scene.k.block[scene.partial_block]
+    B.stack[1] = scene.partial_block * 512
+
+
+@violates("block_position")
+def full_block_has_a_position(scene: Scene) -> None:
+    scene.k.block[scene.full_block].position = 1
+
+
+@violates("block_position")
+def free_block_is_lost(scene: Scene) -> None:
+    m = scene.k.memory
+    m.free_stack[m.free_count] = 0
+    m.free_count -= 1
+    quota(scene, blocks=-1)
+
+
+@violates("block_position")
+def partial_block_is_lost(scene: Scene) -> None:
+    m = scene.k.memory
+    m.partial_stack[m.partial_count] = 0
+    m.partial_count -= 1
+
+
+@violates("free_stack")
+def stack_of_free_blocks_is_too_high(scene: Scene) -> None:
+    scene.k.memory.free_count += 1
+
+
+@violates("free_stack")
+def block_is_on_the_free_stack_twice(scene: Scene) -> None:
+    m = scene.k.memory
+    m.free_count += 1
+    m.free_stack[m.free_count] = m.free_stack[1]
+
+
+@violates("partial_stack")
+def full_block_is_on_the_partial_stack(scene: Scene) -> None:
+    m = scene.k.memory
+    m.partial_count += 1
+    m.partial_stack[m.partial_count] = scene.full_block
+
+
+@violates("memory_counts")
+def free_pages_are_miscounted(scene: Scene) -> None:
+    scene.k.memory.free_pages += 1
+
+
+@violates("memory_counts")
+def promise_is_miscounted(scene: Scene) -> None:
+    scene.k.memory.promised_blocks -= 1
+
+
+@violates("memory_promise")
+def more_is_promised_than_there_is(scene: Scene) -> None:
+    quota(scene, pages=1)
+
+
+@violates("memory_promise")
+def blocks_are_promised_that_are_split(scene: Scene) -> None:
+    quota(scene, pages=-scene.root_container.pages, blocks=1)
+
+
+@violates("container_quota")
+def quota_below_zero(scene: Scene) -> None:
+    quota(scene, pages=-1 - scene.root_container.pages)
+
+
+@violates("container_quota")
+def process_has_a_quota(scene: Scene) -> None:
+    quota(scene, pages=-5)
+    scene.k.container[scene.s].pages = 5
+    scene.k.memory.promised_pages += 5
+
+
+@violates("container_charges")
+def charged_for_a_page_too_many(scene: Scene) -> None:
+    scene.root_container.used_pages += 1
+
+
+@violates("container_charges")
+def charged_for_a_block_as_a_page(scene: Scene) -> None:
+    scene.root_container.used_blocks -= 1
+    scene.root_container.used_pages += 1
+
+
+@violates("container_root")
+def root_is_not_at_the_top(scene: Scene) -> None:
+    scene.root_container.depth = 1
+
+
+@violates("container_core")
+def no_such_core(scene: Scene) -> None:
+    scene.root_container.core = scene.k.cores
+
+
+@violates("container_core")
+def core_of_another_container(scene: Scene) -> None:
+    second_container(scene)
+    scene.root_container.core = 3
+
+
+@violates("container_processes")
+def processes_are_miscounted(scene: Scene) -> None:
+    scene.root_container.processes += 1
