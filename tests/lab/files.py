@@ -36,6 +36,8 @@ BATCHES = {
         ),
         processors=2,
     ),
+    "attacks": Batch(("tests/aerostat/test_hostile.py",)),
+    "isolation": Batch(("tests/aerostat/test_isolation.py",)),
 }
 """Each run has four minutes. Python is about 13 times slower there than outside: split a batch before it needs more
 than half of that, because a busy host halves the speed again."""
