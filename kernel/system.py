@@ -182,9 +182,12 @@ class System:
     def protect_range(self, s: int, address: int, length: int, protection: int) -> int:
         """Changes the permissions of a range of process s.  0, or -EINVAL, -EFAULT as mprotect."""
         if not range_valid(address, length) or not protection_valid(protection): return -EINVAL
+        permission = effective(protection)
+        if length == PAGE_SIZE:  # the most frequent case; the transition's own checks say all but why there is no page
+            result = self.step(page_table.protect_page, s, *indices(address >> PAGE_SHIFT), permission)
+            if result != -EFAULT: return result
         pieces = self.mapped_pieces(s, address, length)
         if isinstance(pieces, int): return pieces
-        permission = effective(protection)
         for v, count in pieces:
             i4, i3, i2, i1 = indices(v)
             if count == BLOCK_PAGES: result = self.step(page_table.protect_block, s, i4, i3, i2, permission)
