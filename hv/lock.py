@@ -9,6 +9,10 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable
 from types import TracebackType
+from typing import Final
+
+LONGEST_SLEEP: Final = 1.0
+"""Seconds that the main thread waits without looking whether a signal has come."""
 
 
 class BigLock(threading.Condition):
@@ -59,9 +63,14 @@ class BigLock(threading.Condition):
         return threading.get_ident() in self._cores or super().__enter__()
 
     def wait(self, timeout: float | None = None) -> bool:
-        """Gives the lock up until another thread notifies, or ``timeout`` seconds have passed (False)."""
+        """Gives the lock up until another thread notifies, or ``timeout`` seconds have passed (False).  The main
+        thread also returns in between, as if notified: a signal that comes just before it falls asleep would else be
+        handled only when it wakes up."""
         self.refuse_cores("waiting")
         self._settle()
+        if threading.current_thread() is threading.main_thread() and (timeout is None or timeout > LONGEST_SLEEP):
+            super().wait(LONGEST_SLEEP)
+            return True
         return super().wait(timeout)
 
     def __exit__(
