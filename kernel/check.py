@@ -14,11 +14,13 @@ from kernel import ledgers
 from kernel.invariants import INVARIANTS
 from kernel.objects import Kernel, Object
 from kernel.specs import NOTHING, SPECIFICATIONS, Frame
-from kernel.touched import Evaluation, Journal, Shape, Unbounded
+from kernel.touched import Evaluation, Journal, Shape, Unbounded, compiled
 from kernel.view import OLD_CLASSES, OldKernel, OldObject, OldRow, OldTable
 
 LEVELS: Final = ("off", "touched", "full")
 AUDIT_EVERY: Final = 1000
+SETTLED: Final = 32
+"""After so many journals of one shape, what is asked about them is taken to be known."""
 
 _object = itemgetter(0)
 _field = itemgetter(1)
@@ -119,7 +121,10 @@ class Plan:
                 if len(journal[entries[0]]) == 4: old.entries[field] = [(j, 1 << j) for j in entries]
         self.views = tuple(was[table] for table in sorted(set(shape.tables)))
         """The tables that they are in."""
-        # What is filled in for each journal anew: what is asked for once is asked for again.
+        # What is filled in for each journal anew; what is asked for once is asked for again.
+        self.fill: Callable[[Journal, Sequence[Object]], None] = self._fill
+        """Fills in what the objects of a journal were."""
+        self._uses = 0
         self._journal = journal
         self._written = shape.written
         self.fields: list[tuple[OldObject, str, int]] = []
@@ -133,8 +138,44 @@ class Plan:
         self.was = tuple(old for _, old in self.olds)
         self.clauses = evaluation.clauses
 
+    def _fill(self, journal: Journal, objects: Sequence[Object]) -> None:
+        """Fills in what the objects of a journal were."""
+        for live, (table, old) in zip(objects, self.olds, strict=True):
+            old.live = live
+            table[live.id] = old
+        for old, field, j in self.fields:
+            setattr(old, field, journal[j][2])
+        for old, field in self.others:
+            setattr(old, field, getattr(old.live, field))
+        for old, field, row, entries in self.rows:
+            row.live = getattr(old.live, field)
+            row.clear()
+            for j in entries:
+                row[journal[j][2]] = journal[j][3]
+        self._uses += 1
+        if self._uses == SETTLED: self.fill = self._filler()
+
+    def _filler(self) -> Callable[[Journal, Sequence[Object]], None]:
+        """``_fill`` written out, for what was asked for so far."""
+        numbers = range(len(self.olds))
+        lines = ["def fill(journal, objects):", f"    {''.join(f'o{n}, ' for n in numbers)}= objects"]
+        names: dict[str, Any] = {}
+        for n, (table, old) in enumerate(self.olds):
+            names[f"table{n}"], names[f"was{n}"] = table, old
+            lines += [f"    was{n}.live = o{n}", f"    table{n}[o{n}.id] = was{n}"]
+        lines += [f"    was{old.number}.{field} = journal[{j}][2]" for old, field, j in self.fields]
+        lines += [f"    was{old.number}.{field} = o{old.number}.{field}" for old, field in self.others]
+        for i, (old, field, row, entries) in enumerate(self.rows):
+            names[f"row{i}"] = row
+            lines += [f"    row{i}.live = o{old.number}.{field}", f"    row{i}.clear()"]
+            lines += [f"    row{i}[journal[{j}][2]] = journal[{j}][3]" for j in entries]
+        exec(compiled("\n".join(lines)), names)
+        fill: Callable[[Journal, Sequence[Object]], None] = names["fill"]
+        return fill
+
     def _ask(self, old: OldObject, field: str) -> Any:
         """Fills in a field of an old object that is asked for for the first time."""
+        self.fill, self._uses = self._fill, 0
         journal, value = self._journal, getattr(old.live, field)
         entries = self._written[old.number].get(field)
         if entries is None:
@@ -237,18 +278,7 @@ class Checker:
             objects = tuple(dict.fromkeys(written))
             plan = Plan(self.k, self._old.written, journal, objects)
             self._plans.setdefault(fields, []).append(plan)
-        for live, (table, old) in zip(objects, plan.olds, strict=True):
-            old.live = live
-            table[live.id] = old
-        for old, field, j in plan.fields:
-            setattr(old, field, journal[j][2])
-        for old, field in plan.others:
-            setattr(old, field, getattr(old.live, field))
-        for old, field, row, entries in plan.rows:
-            row.live = getattr(old.live, field)
-            row.clear()
-            for j in entries:
-                row[journal[j][2]] = journal[j][3]
+        plan.fill(journal, objects)
         frame = self._frame
         frame.begin(plan.allocator, plan.tables)
         return plan, objects

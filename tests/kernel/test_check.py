@@ -6,9 +6,9 @@ import pytest
 
 from kernel import ledgers
 from kernel.boot import boot
-from kernel.check import AUDIT_EVERY, Checker, CheckFailed
+from kernel.check import AUDIT_EVERY, SETTLED, Checker, CheckFailed
 from kernel.invariants import INVARIANTS
-from kernel.objects import KIND_NAMES, Kernel
+from kernel.objects import KIND_NAMES, RUNNING, Kernel
 from kernel.touched import BEYOND, COUNTS, LED_TO, OBJECTS, ROWS_BEYOND
 from kernel.view import OLD_CLASSES
 from tests.kernel.driver import Driver
@@ -167,3 +167,42 @@ def test_what_is_evaluated_for_a_call_can_be_read() -> None:
     source = Evaluation(k, Shape(k.journal, written)).source
     assert "if not core_current(k, id0): return core_current, (id0,)" in source
     assert source.splitlines()[0] == "def evaluate(journal, objects, was):"
+
+
+@pytest.mark.parametrize(
+    ("module", "text", "replacement"),
+    [
+        ("page_table", "    S.mappings = S.mappings + 1\n", ""),
+        ("page_table", "    X.permission[i] = permission\n", "    X.permission[i] = 7 - permission\n"),
+        ("page_table", "    P.references = P.references + 1\n", ""),
+        ("page_allocator", "C.pages = C.pages - 1\n", "C.pages = C.pages - 2\n"),
+        ("page_allocator", "    B.listed = n - 1\n", "    B.listed = n\n"),
+    ],
+)
+def test_bug_that_shows_after_many_sound_calls_is_caught(module: str, text: str, replacement: str) -> None:
+    """By then what a call's check asks about is known, and written out."""
+    w = World()
+    s = w.process()
+    w.map(s, V)
+    for _ in range(3 * SETTLED):
+        w.map(s, V + 1, 1)
+        w.do("unmap_page", s, *indices(V + 1))
+    w.transitions = mutant(module, text, replacement)
+    with pytest.raises(CheckFailed):
+        w.map(s, V + 1, 1)
+
+
+def test_what_is_asked_late_is_told_as_it_was() -> None:
+    w = World()
+    t = w.running()
+    w.thread(w.process())
+    old = w.checker._old
+    for turn in range(3 * SETTLED):
+        t = w.k.core[0].current
+        w.k.journal.clear()
+        w.transitions["thread_yield"](w.k, t)
+        plan, _ = w.checker._enter(w.k.journal)
+        assert old.thread[t].state == RUNNING
+        if turn > SETTLED: assert (old.thread[t].rank, old.thread[t].process) == (0, w.k.thread[t].process)
+        w.checker._leave(plan)
+        w.do("schedule", 0)
