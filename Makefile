@@ -63,7 +63,10 @@ lab: all lab-packages  ## the tests on the other kind of host, by hand
 bench: all  ## the benchmark of exits: ratios against floors measured in the same run
 	@$(BIN)/python -m bench exits
 
-verify soak mutate:
+mutate: all  ## every small change of a kernel transition, and whether specifications and invariants notice (minutes)
+	@$(BIN)/python -m tests.kernel.mutate
+
+verify soak:
 	@echo "make $@: not yet; it comes with the proofs (ARCHITECTURE.md, What comes next)" >&2; exit 1
 
 clean:  ## remove what was built, but not .venv

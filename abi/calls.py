@@ -211,6 +211,46 @@ CALLS: Final[tuple[Call, ...]] = (
         ),
         "Waits until the child process has ended, and closes the handle.",
     ),
+    Call(
+        0x100E,
+        "container_create",
+        (
+            _u64("pages", "4 KiB pages it may use"),
+            _u64("blocks", "2 MiB blocks it may use"),
+        ),
+        "a handle of the new container",
+        (
+            (EBUSY, "the caller's container is ending"),
+            (ENOSPC, "no free handle, or the tree of containers would be deeper than 128"),
+            (ENOMEM, "the caller's container has not that much, and a page for the container itself"),
+        ),
+        "Creates a container below the caller's, with a quota taken out of the caller's own.",
+    ),
+    Call(
+        0x100F,
+        "container_kill",
+        (_HANDLE,),
+        "0",
+        (
+            (ESRCH, "no such handle, or not a container's"),
+            (EBUSY, "it is ending already"),
+        ),
+        "Ends a container with all below it: every process, every page; the quota comes back.  Pages that others still "
+        "map pass to the caller's container.",
+    ),
+    Call(
+        0x1010,
+        "process_create_in",
+        (_HANDLE,),
+        "a handle of the new process",
+        (
+            (ESRCH, "no such handle, or not a container's"),
+            (EBUSY, "the container is ending"),
+            (ENOSPC, "no free handle"),
+            (ENOMEM, "the container has no quota for the process's page and its root table"),
+        ),
+        "Creates a child process in a container below the caller's: an empty address space, no thread.",
+    ),
 )
 
 BY_NUMBER: Final[dict[int, Call]] = {call.number: call for call in CALLS}

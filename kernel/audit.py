@@ -18,7 +18,7 @@ _BESIDE = {"entry": "permission", "map_page": "map_permission", "handle_object":
 """By row: the one that a clause over it reads at the same index."""
 _COUNTED = {
     "threads": "thread_count", "handle_stack": "handle_listed", "stack": "listed", "free_stack": "free_count",
-    "partial_stack": "partial_count",
+    "partial_stack": "partial_count", "children": "child_count", "members": "processes", "path": "depth",
 }  # fmt: skip
 """By row: the field that counts its items in use."""
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abi.layout import BLOCK_PAGES
-from kernel.objects import BLOCK_SPLIT, CONTAINER, Kernel
+from kernel.objects import ACTIVE, BLOCK_SPLIT, CONTAINER, Kernel
 
 
 def boot(blocks: int, cores: int) -> Kernel:
@@ -26,6 +26,8 @@ def boot(blocks: int, cores: int) -> Kernel:
     P.owner = root
     P.block = 1
     C = k.container[root]
+    C.state = ACTIVE
+    C.cores_of = root
     C.pages = BLOCK_PAGES - 1
     C.blocks = blocks - 1
     C.used_pages = 1

@@ -55,10 +55,6 @@ def _used(ledger: Ledger, table: PageTable, old: Any) -> None:
         ledger.used[table.id] += (table.entry[index] != 0) - (before != 0)
 
 
-def _processes(ledger: Ledger, process: Process, old: Any) -> None:
-    _move(ledger.processes, old.container, process.container)
-
-
 def _mapped(ledger: Ledger, process: Process, old: Any) -> None:
     for index, before in old.map_page.items():
         after = process.map_page[index]
@@ -79,7 +75,7 @@ RULES: Final[dict[str, tuple[tuple[frozenset[str], Rule], ...]]] = {
     "container": ((frozenset({"pages"}), _promised_pages), (frozenset({"blocks"}), _promised_blocks)),
     "table": ((frozenset({"entry"}), _used),),
     "process": (
-        (frozenset({"container"}), _processes), (frozenset({"map_page"}), _mapped),
+        (frozenset({"map_page"}), _mapped),
         (frozenset({"handle_object"}), _handles),
     ),
 }  # fmt: skip
@@ -97,7 +93,6 @@ def count(k: Kernel) -> Ledger:
         used = sum(1 for value in table.entry.values() if value != 0)
         if used: ledger.used[table.id] = used
     for process in k.process.values():
-        _move(ledger.processes, 0, process.container)
         mapped = [page for page in process.map_page.values() if page != 0]
         if mapped: ledger.mapped[process.id] = len(mapped)
         for number in mapped:

@@ -46,6 +46,13 @@ ENDING: Final = 3
 ENDED: Final = 4
 """Only its status is left, for the holder of its handle."""
 
+# Container states.
+ACTIVE: Final = 1
+CLOSING: Final = 2
+"""Being ended: nothing is created in it any more, and what is in it is taken away, step by step."""
+
+DEPTH_LIMIT: Final = 128
+"""How deep the tree of containers can be; the root is at depth 0."""
 HANDLES: Final = 4096
 """Handles a process can hold at once."""
 
@@ -136,15 +143,29 @@ class Page(Object):
 
 
 class Container(Object):
-    """A container: what it may still allocate, what it is charged for, its cores.  The root is the only one yet."""
+    """A container: what it may still allocate, what it is charged for, its children, its processes."""
 
-    __slots__ = ("parent", "depth", "pages", "blocks", "used_pages", "used_blocks", "processes", "core")
+    __slots__ = (
+        "state", "parent", "depth", "path", "position", "child_count", "children", "holder", "holder_slot",
+        "pages", "blocks", "used_pages", "used_blocks", "processes", "members", "core", "cores_of",
+    )  # fmt: skip
     table_name = "container"
 
     def __init__(self, id: int) -> None:
         self.id = id
+        self.state: int = 0
         self.parent: int = 0
         self.depth: int = 0
+        self.path: Row = Row()
+        """Its ancestors by depth, the root at 0: entries 0 to depth - 1."""
+        self.position: int = 0
+        """Its place among its parent's children."""
+        self.child_count: int = 0
+        self.children: Row = Row()
+        """Entries 0 to child_count - 1."""
+        self.holder: int = 0
+        """The process that has a handle to it; 0 for none."""
+        self.holder_slot: int = 0
         self.pages: int = 0
         """4 KiB pages it may still allocate."""
         self.blocks: int = 0
@@ -152,8 +173,12 @@ class Container(Object):
         self.used_pages: int = 0
         self.used_blocks: int = 0
         self.processes: int = 0
+        self.members: Row = Row()
+        """Its processes: entries 0 to processes - 1."""
         self.core: int = 0
         """The core that its next thread is placed on."""
+        self.cores_of: int = 0
+        """The container whose cores it uses: itself, or the nearest ancestor that owns some."""
 
 
 class Process(Object):
@@ -164,7 +189,7 @@ class Process(Object):
     below ``root`` refine it.
     """
 
-    __slots__ = ("container", "state", "status", "root", "mappings", "map_page", "map_permission",
+    __slots__ = ("container", "place", "state", "status", "root", "mappings", "map_page", "map_permission",
                  "thread_count", "threads", "holder", "holder_slot", "hosted", "waiter",
                  "handle_count", "handle_opened", "handle_carved", "handle_listed", "handle_stack", "handle_position",
                  "handle_object", "handle_generation")  # fmt: skip
@@ -173,6 +198,8 @@ class Process(Object):
     def __init__(self, id: int) -> None:
         self.id = id
         self.container: int = 0
+        self.place: int = 0
+        """Its place in Container.members."""
         self.state: int = 0
         self.status: int = 0
         self.root: int = 0
@@ -275,6 +302,24 @@ class Core(Object):
         """The next core of the same container, in a ring."""
 
 
+def copy_row(k: Kernel, target: Object, row: str, source: Row) -> None:
+    """Gives a blank row of ``target`` the items of another: the one bulk store of transitions."""
+    items: Row = getattr(target, row)
+    for index, value in source.items():
+        if value != 0:
+            k.log((target, row, index, items[index]))
+            items[index] = value
+
+
+def clear_row(k: Kernel, target: Object, row: str) -> None:
+    """Makes a row of ``target`` blank again."""
+    items: Row = getattr(target, row)
+    for index, value in list(items.items()):
+        if value != 0:
+            k.log((target, row, index, value))
+            items[index] = 0
+
+
 T = TypeVar("T", bound=Object)
 
 
@@ -296,7 +341,7 @@ class Table(dict[int, T], Generic[T]):
 class Ledger:
     """Counts and sums over all objects, kept beside the state for the invariants to speak of (kernel.ledgers)."""
 
-    __slots__ = ("owned", "owned_blocks", "in_use", "mappings", "used", "mapped", "handles", "processes",
+    __slots__ = ("owned", "owned_blocks", "in_use", "mappings", "used", "mapped", "handles",
                  "free_pages", "promised_pages", "promised_blocks")  # fmt: skip
 
     def __init__(self) -> None:
@@ -314,8 +359,6 @@ class Ledger:
         """process -> virtual pages mapped"""
         self.handles: Row = Row()
         """process -> handles open"""
-        self.processes: Row = Row()
-        """container -> processes"""
         self.free_pages: int = 0
         self.promised_pages: int = 0
         self.promised_blocks: int = 0

@@ -9,7 +9,21 @@ from __future__ import annotations
 
 from abi.errors import EBUSY, ECHILD, EINVAL, ENOMEM, ENOSPC, ESRCH, OK
 from kernel.handles import close_handle, handle_available, handle_value, object_of, open_handle
-from kernel.objects import ALIVE, BLOCKED, CONTAINER, ENDED, ENDING, NEW, PROCESS, RUNNING, TABLE, THREAD, Kernel
+from kernel.objects import (
+    ACTIVE,
+    ALIVE,
+    BLOCKED,
+    CLOSING,
+    CONTAINER,
+    ENDED,
+    ENDING,
+    NEW,
+    PROCESS,
+    RUNNING,
+    TABLE,
+    THREAD,
+    Kernel,
+)  # fmt: skip
 from kernel.page_allocator import allocate_page, free_page
 from kernel.thread import free_thread, new_thread, wake_waiter
 
@@ -26,14 +40,17 @@ def new_process(k: Kernel, c: int) -> int:
     X.level = 4
     X.process = s
     C = k.container[c]
+    S.place = C.processes
+    C.members[C.processes] = s
     C.processes = C.processes + 1
     return s
 
 
 def process_spawn(k: Kernel, c: int) -> int:
     """The host creates a process in container c, whose status it will collect.  Returns its id; -EINVAL: no such
-    container; -ENOMEM: no quota for the process's page and its root table."""
+    container, or it is ending; -ENOMEM: no quota for the process's page and its root table."""
     if k.page[c].kind != CONTAINER: return -EINVAL
+    if k.container[c].state != ACTIVE: return -EINVAL
     if k.container[c].pages < 2: return -ENOMEM
     s = new_process(k, c)
     S = k.process[s]
@@ -41,11 +58,10 @@ def process_spawn(k: Kernel, c: int) -> int:
     return s
 
 
-def process_create(k: Kernel, t: int) -> int:
-    """Creates a child process in the container of thread t, and a handle to it.  Returns the handle; -ENOSPC: no free
-    handle; -ENOMEM: no quota for the process's page and its root table."""
-    p = k.thread[t].process
-    c = k.process[p].container
+def new_child(k: Kernel, p: int, c: int) -> int:
+    """Creates a process in container c with a handle of process p to it, if p has room and c the quota and is not
+    ending.  Returns the handle, -EBUSY, -ENOSPC or -ENOMEM."""
+    if k.container[c].state != ACTIVE: return -EBUSY
     if not handle_available(k, p): return -ENOSPC
     if k.container[c].pages < 2: return -ENOMEM
     s = new_process(k, c)
@@ -54,6 +70,23 @@ def process_create(k: Kernel, t: int) -> int:
     S.holder = p
     S.holder_slot = slot
     return handle_value(k, p, slot)
+
+
+def process_create(k: Kernel, t: int) -> int:
+    """Creates a child process in the container of thread t, and a handle to it.  Returns the handle; -EBUSY: the
+    container is ending; -ENOSPC: no free handle; -ENOMEM: no quota for the process's page and its root table."""
+    p = k.thread[t].process
+    return new_child(k, p, k.process[p].container)
+
+
+def process_create_in(k: Kernel, t: int, slot: int, generation: int) -> int:
+    """Creates a process in the container that thread t names, and a handle to it.  As process_create; -ESRCH: not a
+    handle of a container."""
+    p = k.thread[t].process
+    c = object_of(k, p, slot, generation)
+    if c == 0: return -ESRCH
+    if k.page[c].kind != CONTAINER: return -ESRCH
+    return new_child(k, p, c)
 
 
 def process_start(k: Kernel, t: int, slot: int, generation: int) -> int:
@@ -100,7 +133,14 @@ def free_process(k: Kernel, s: int) -> None:
     """Frees process s, of which only the status is left and which has no holder."""
     S = k.process[s]
     C = k.container[S.container]
-    C.processes = C.processes - 1
+    n = C.processes - 1
+    last = C.members[n]
+    C.members[S.place] = last
+    L = k.process[last]
+    L.place = S.place
+    C.members[n] = 0
+    C.processes = n
+    S.place = 0
     S.container = 0
     S.state = 0
     S.status = 0
@@ -113,8 +153,8 @@ def free_process(k: Kernel, s: int) -> None:
 
 def handle_drop(k: Kernel, s: int, slot: int) -> int:
     """A step of ending process s: it gives up the handle in ``slot``.  A child that has ended is freed, one that never
-    started ends, one that runs goes on with no holder.  -EINVAL: s is not ending; -ESRCH: the slot is empty;
-    -EBUSY: s still has threads."""
+    started ends; one that runs, and a container, go on with no holder.  -EINVAL: s is not ending; -ESRCH: the slot is
+    empty; -EBUSY: s still has threads."""
     if k.page[s].kind != PROCESS: return -EINVAL
     S = k.process[s]
     if S.state != ENDING: return -EINVAL
@@ -124,6 +164,11 @@ def handle_drop(k: Kernel, s: int, slot: int) -> int:
     close_handle(k, s, slot)
     if k.page[o].kind == THREAD:
         free_thread(k, o)
+        return OK
+    if k.page[o].kind == CONTAINER:
+        C = k.container[o]
+        C.holder = 0
+        C.holder_slot = 0
         return OK
     W = k.process[o]
     W.holder = 0
@@ -163,6 +208,21 @@ def process_finish(k: Kernel, s: int) -> int:
         free_process(k, s)
         return OK
     S.state = ENDED
+    return OK
+
+
+def process_forget(k: Kernel, s: int) -> int:
+    """A step of ending a container: process s in it, which has ended, is freed, and the handle to it closed: its
+    status is nobody's.  -EINVAL: no such process, or its container is not ending; -EBUSY: it has not ended."""
+    if k.page[s].kind != PROCESS: return -EINVAL
+    S = k.process[s]
+    if k.container[S.container].state != CLOSING: return -EINVAL
+    if S.state != ENDED: return -EBUSY
+    if S.holder != 0:
+        close_handle(k, S.holder, S.holder_slot)
+        S.holder = 0
+        S.holder_slot = 0
+    free_process(k, s)
     return OK
 
 

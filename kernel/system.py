@@ -8,18 +8,34 @@ means for the machine.  Steps of different calls may be interleaved between, but
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from abi.errors import ECHILD, EEXIST, EFAULT, EINVAL, ENOMEM, ESRCH, OK
 from abi.layout import BLOCK_PAGES, PAGE_SHIFT, PAGE_SIZE, PERMISSIONS, READ, USER_END, USER_MIN
-from kernel.objects import ALIVE, ENDING, MAPPED, MAPPED_BLOCK, NEW, PROCESS, TABLE, Kernel
+from kernel.objects import (
+    ACTIVE,
+    ALIVE,
+    CONTAINER,
+    ENDED,
+    ENDING,
+    MAPPED,
+    MAPPED_BLOCK,
+    NEW,
+    PROCESS,
+    TABLE,
+    Kernel,
+)  # fmt: skip
 
 if TYPE_CHECKING:
-    from kernel import handles, page_allocator, page_table, process, scheduler, thread
+    from kernel import container, handles, page_allocator, page_table, process, scheduler, thread
 else:
-    from kernel.journaled import handles, page_allocator, page_table, process, scheduler, thread
+    from kernel.journaled import container, handles, page_allocator, page_table, process, scheduler, thread
 
 Step = Callable[..., int]
+KILLED: Final = 137
+"""Status of a process whose container was killed: 128 + SIGKILL."""
+LARGEST_QUOTA: Final = 1 << 40
+"""More pages than any machine has: beyond, a quota is refused without looking."""
 Piece = tuple[int, int]
 """A virtual page number, and how many pages from there: 512 for a block, else within one level-1 table."""
 
@@ -292,6 +308,27 @@ class System:
     def process_wait(self, t: int, handle: int) -> int:
         return self.step(process.process_wait, t, handle % 65536, handle >> 16)
 
+    def container_create(self, t: int, pages: int, blocks: int) -> int:
+        k = self.k
+        c = k.process[k.thread[t].process].container
+        C = k.container[c]
+        if pages > LARGEST_QUOTA or blocks > LARGEST_QUOTA: return -ENOMEM
+        while C.pages < pages + 1 and self.step(page_allocator.quota_split, c) == OK: pass
+        return self.step(container.container_create, t, pages, blocks)
+
+    def container_kill(self, t: int, handle: int) -> int:
+        k = self.k
+        c = handles.object_of(k, k.thread[t].process, handle % 65536, handle >> 16)
+        result = self.step(container.container_kill, t, handle % 65536, handle >> 16)
+        if result == OK: self.take_down_container(c)
+        return result
+
+    def process_create_in(self, t: int, handle: int) -> int:
+        k = self.k
+        c = handles.object_of(k, k.thread[t].process, handle % 65536, handle >> 16)
+        if c != 0 and k.page[c].kind == CONTAINER: self._fund_pages(c, 2)
+        return self.step(process.process_create_in, t, handle % 65536, handle >> 16)
+
     # What the host asks.
 
     def spawn(self) -> int:
@@ -328,6 +365,29 @@ class System:
                 step(process.handle_drop, s, slot)
                 if k.page[o].kind == PROCESS: ending.append(o)
             result = step(process.process_finish, s)
+            assert result == OK, result
+
+    def take_down_container(self, c: int) -> None:
+        """Takes everything from the subtree of container c, which is ending, step by step, and its quota back to the
+        parent; pages that others still map pass to the parent."""
+        k, step = self.k, self.step
+        subtree = [c]
+        for above in subtree:
+            C = k.container[above]
+            for i in range(C.child_count):
+                child = C.children[i]
+                if k.container[child].state == ACTIVE: step(container.container_end, child)
+                subtree.append(child)
+        for ending in reversed(subtree):
+            C = k.container[ending]
+            while C.processes:
+                s = C.members[C.processes - 1]
+                if k.process[s].state in (NEW, ALIVE): step(process.process_end, s, KILLED)
+                self.take_down(s)
+                if k.page[s].kind == PROCESS and k.process[s].state == ENDED: step(process.process_forget, s)
+            for p in [p for p, P in k.page.items() if P.owner == ending and P.kind in (MAPPED, MAPPED_BLOCK)]:
+                step(container.page_inherit, p)
+            result = step(container.container_finish, ending)
             assert result == OK, result
 
     def collect(self, s: int) -> int:

@@ -32,7 +32,6 @@ BEYOND: Final[dict[str, tuple[Beyond, ...]]] = {
     ),
     "block": (("owner", "container", ("owner",), ("container_charges",)),),
     "process": (
-        ("container", "container", ("container",), ("container_processes",)),
         ("root", "table", ("root",), ("table_place",)),
         ("waiter", "thread", ("waiter",), ("thread_waits",)),
     ),
@@ -57,7 +56,11 @@ ROWS_BEYOND: Final[dict[tuple[str, str], tuple[tuple[str, tuple[str, ...]], ...]
     ("table", "entry"): (("table", ("table_place",)),),
     ("process", "map_page"): (("page", ("page_references",)),),
     ("process", "threads"): (("thread", ("thread_position",)),),
-    ("process", "handle_object"): (("thread", ("thread_handle",)), ("process", ("process_holder",))),
+    ("process", "handle_object"): (
+        ("thread", ("thread_handle",)), ("process", ("process_holder",)), ("container", ("container_holder",)),
+    ),
+    ("container", "children"): (("container", ("container_place",)),),
+    ("container", "members"): (("process", ("process_place",)),),
     ("memory", "free_stack"): (("block", ("block_position",)),),
     ("memory", "partial_stack"): (("block", ("block_position",)),),
 }
@@ -77,7 +80,14 @@ LED_TO: Final[dict[str, tuple[tuple[str, str, str, tuple[str, ...]], ...]]] = {
         ("memory.partial_stack", "", "position", ("kind", "position", "carved", "listed")),
     ),
     "table": (("table.entry", "parent", "slot", ("parent", "slot")),),
-    "process": (("process.handle_object", "holder", "holder_slot", ("holder", "holder_slot")),),
+    "process": (
+        ("process.handle_object", "holder", "holder_slot", ("holder", "holder_slot")),
+        ("container.members", "container", "place", ("container", "place")),
+    ),
+    "container": (
+        ("process.handle_object", "holder", "holder_slot", ("holder", "holder_slot")),
+        ("container.children", "parent", "position", ("parent", "position")),
+    ),
     "thread": (
         ("process.threads", "process", "position", ("process", "position", "state")),
         ("process.handle_object", "process", "holder_slot", ("process", "holder_slot")),
@@ -92,6 +102,9 @@ COUNTS: Final[dict[tuple[str, str], tuple[str, int, tuple[str, ...]]]] = {
     ("block", "listed"): ("stack", 1, ()),
     ("process", "thread_count"): ("threads", 0, ("thread_position",)),
     ("process", "handle_listed"): ("handle_stack", 1, ()),
+    ("container", "depth"): ("path", 0, ()),
+    ("container", "child_count"): ("children", 0, ("container_place",)),
+    ("container", "processes"): ("members", 0, ("process_place",)),
 }
 """By field that counts the items in use of a row: that row, its first index, and the clauses about what an item names
 that read the count."""
@@ -354,7 +367,8 @@ def _counted(k: Kernel, live: Any, field: str, before: int) -> Broken | None:
     row, first, names = COUNTS[live.table_name, field]
     after = getattr(live, field)
     if not -LONGEST <= after - before <= LONGEST: raise Unbounded
-    about = OBJECTS["block" if live.table_name == "memory" else "thread"]
+    beyond = ROWS_BEYOND.get((live.table_name, row))
+    about = OBJECTS[beyond[0][0]] if beyond else {}
     for i in range(min(before, after) + first, max(before, after) + first):
         for clause in ITEMS[f"{live.table_name}.{row}"]:
             if not clause.holds(k, live.id, i): return clause.holds, (live.id, i)

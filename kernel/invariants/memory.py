@@ -153,15 +153,5 @@ def container_charges(k: Kernel, c: int) -> bool:
 
 @invariant("container")
 def container_root(k: Kernel, c: int) -> bool:
-    """The root is a container at depth 0 without a parent."""
-    if c != k.root: return True
-    C = k.container[c]
-    return k.page[c].kind == CONTAINER and C.depth == 0 and C.parent == 0
-
-
-@invariant("container")
-def container_core(k: Kernel, c: int) -> bool:
-    """The core a container's next thread is placed on is its own."""
-    if k.page[c].kind != CONTAINER: return True
-    r = k.container[c].core
-    return r >= 0 and r < k.cores and k.core[r].container == c
+    """The root is a container."""
+    return c != k.root or k.page[c].kind == CONTAINER

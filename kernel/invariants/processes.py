@@ -78,13 +78,15 @@ def process_handles(k: Kernel, s: int) -> bool:
 
 @invariant("process.handle_object")
 def handle_object(k: Kernel, s: int, i: int) -> bool:
-    """An open handle has a generation and names a thread or process that knows the slot; a closed slot is clean."""
+    """An open handle has a generation and names a thread, process or container that knows the slot; a closed slot is
+    clean."""
     S = k.process[s]
     o = S.handle_object[i]
     if o == 0: return S.handle_generation[i] == 0
     if k.page[s].kind != PROCESS or i < 0 or i >= S.handle_carved: return False
     if S.handle_generation[i] < 1 or S.handle_generation[i] > S.handle_opened: return False
     if k.page[o].kind == THREAD: return k.thread[o].process == s and k.thread[o].holder_slot == i
+    if k.page[o].kind == CONTAINER: return k.container[o].holder == s and k.container[o].holder_slot == i
     return k.page[o].kind == PROCESS and k.process[o].holder == s and k.process[o].holder_slot == i
 
 
@@ -120,10 +122,3 @@ def process_waiter(k: Kernel, s: int) -> bool:
     W = k.thread[w]
     if S.state == ENDED or S.state == NEW: return False
     return k.page[w].kind == THREAD and W.state == BLOCKED and W.waiting_for == s and W.process == S.holder
-
-
-@invariant("container")
-def container_processes(k: Kernel, c: int) -> bool:
-    """A container counts its processes."""
-    assert k.ledger is not None
-    return k.container[c].processes == k.ledger.processes[c]

@@ -27,11 +27,11 @@ def thread_charge(k: Kernel, t: int) -> bool:
 
 @invariant("thread")
 def thread_core(k: Kernel, t: int) -> bool:
-    """A thread is placed on a core of its container."""
+    """A thread is placed on a core that its container uses."""
     T = k.thread[t]
     if k.page[t].kind != THREAD: return True
     if T.core < 0 or T.core >= k.cores: return False
-    return k.core[T.core].container == k.process[T.process].container
+    return k.core[T.core].container == k.container[k.process[T.process].container].cores_of
 
 
 @invariant("thread")

@@ -19,7 +19,7 @@ from importlib.machinery import ModuleSpec, SourceFileLoader
 from types import CodeType, ModuleType
 from typing import Final
 
-TRANSITIONS: Final = ("page_allocator", "page_table", "scheduler", "handles", "thread", "process")
+TRANSITIONS: Final = ("page_allocator", "page_table", "scheduler", "handles", "thread", "process", "container")
 """The modules of ``kernel`` that hold transitions."""
 
 write_caches = False

@@ -3,7 +3,21 @@
 from __future__ import annotations
 
 from abi.errors import EBUSY, ECHILD, EINVAL, ENOMEM, ENOSPC, ESRCH
-from kernel.objects import ALIVE, BLOCKED, CONTAINER, ENDED, ENDING, FREE, NEW, PROCESS, RUNNING, TABLE, THREAD
+from kernel.objects import (
+    ACTIVE,
+    ALIVE,
+    BLOCKED,
+    CLOSING,
+    CONTAINER,
+    ENDED,
+    ENDING,
+    FREE,
+    NEW,
+    PROCESS,
+    RUNNING,
+    TABLE,
+    THREAD,
+)  # fmt: skip
 from kernel.specs import Frame, State, specification
 from kernel.specs.quotas import charged
 from kernel.specs.scheduling import off_core
@@ -19,51 +33,74 @@ from kernel.specs.threads import (
     woken,
 )  # fmt: skip
 
-PROCESS_FIELDS = ("container", "state", "status", "root", "holder", "holder_slot", "hosted", "waiter", *HANDLE_FIELDS)
+PROCESS_FIELDS = (
+    "container", "place", "state", "status", "root", "holder", "holder_slot", "hosted", "waiter", *HANDLE_FIELDS,
+)  # fmt: skip
 
 
 def process_added(old: State, new: State, f: Frame, c: int, s: int) -> bool:
     """Process s is new in container c, with an empty root table; the container pays for both pages."""
     S = new.process[s]
     x = S.root
-    f.may("process", s, "container", "state", "root")
+    n = old.container[c].processes
+    f.may("process", s, "container", "place", "state", "root")
     f.may("container", c, "processes")
+    f.may_item("container", c, "members", n)
     f.may("table", x, "level", "process")
     if not page_becomes(old, new, f, s, FREE, PROCESS) or not page_becomes(old, new, f, x, FREE, TABLE): return False
     if S.container != c or S.state != NEW or S.thread_count != 0 or S.mappings != 0: return False
-    return charged(old, new, f, c, 2, 0) and bool(new.container[c].processes == old.container[c].processes + 1)
+    if new.container[c].members[n] != s: return False
+    return charged(old, new, f, c, 2, 0) and bool(new.container[c].processes == n + 1)
 
 
 def process_freed(old: State, new: State, f: Frame, s: int, root: int) -> bool:
     """Nothing is left of process s (nor of its root table, if it still had one: 1 or 0)."""
     c = old.process[s].container
+    n = old.container[c].processes - 1
     f.may("process", s, *PROCESS_FIELDS)
+    f.may("process", old.container[c].members[n], "place")
     f.may("container", c, "processes")
+    f.may_item("container", c, "members", n)
+    f.may_item("container", c, "members", old.process[s].place)
     if not page_becomes(old, new, f, s, PROCESS, FREE): return False
-    if new.container[c].processes != old.container[c].processes - 1: return False
+    if new.container[c].processes != n: return False
     return charged(old, new, f, c, -1 - root, 0)
 
 
 @specification
 def process_spawn(old: State, new: State, f: Frame, result: int, c: int) -> bool:
     """A new process that the host will collect."""
-    if old.page[c].kind != CONTAINER: return result == -EINVAL
+    if old.page[c].kind != CONTAINER or old.container[c].state != ACTIVE: return result == -EINVAL
     if old.container[c].pages < 2: return result == -ENOMEM
     f.may("process", result, "hosted")
     return process_added(old, new, f, c, result) and bool(new.process[result].hosted == 1)
 
 
-@specification
-def process_create(old: State, new: State, f: Frame, result: int, t: int) -> bool:
-    """A new process in the caller's container, to which the caller's process has a handle."""
-    p = old.thread[t].process
-    c = old.process[p].container
+def child_created(old: State, new: State, f: Frame, result: int, p: int, c: int) -> bool:
+    """A new process in container c, to which process p has a handle; or the error that says why not."""
+    if old.container[c].state != ACTIVE: return result == -EBUSY
     if not handle_room(old, p): return result == -ENOSPC
     if old.container[c].pages < 2: return result == -ENOMEM
     s = new.process[p].handle_object[result % 65536]
     f.may("process", s, "holder", "holder_slot")
     if new.process[s].holder != p or new.process[s].holder_slot != result % 65536: return False
     return result > 0 and process_added(old, new, f, c, s) and handle_opened(old, new, f, p, result, s)
+
+
+@specification
+def process_create(old: State, new: State, f: Frame, result: int, t: int) -> bool:
+    """A new process in the caller's container."""
+    p = old.thread[t].process
+    return child_created(old, new, f, result, p, old.process[p].container)
+
+
+@specification
+def process_create_in(old: State, new: State, f: Frame, result: int, t: int, slot: int, generation: int) -> bool:
+    """A new process in the container that the caller names."""
+    p = old.thread[t].process
+    c = named(old, p, slot, generation)
+    if c == 0 or old.page[c].kind != CONTAINER: return result == -ESRCH
+    return child_created(old, new, f, result, p, c)
 
 
 @specification
@@ -109,6 +146,9 @@ def handle_drop(old: State, new: State, f: Frame, result: int, s: int, slot: int
     if o == 0: return result == -ESRCH
     if result != 0 or not handle_closed(old, new, f, s, slot): return False
     if old.page[o].kind == THREAD: return thread_freed(old, new, f, o)
+    if old.page[o].kind == CONTAINER:
+        f.may("container", o, "holder", "holder_slot")
+        return bool(new.container[o].holder == 0)
     state = old.process[o].state
     f.may("process", o, "holder", "holder_slot")
     if new.process[o].holder != 0: return False
@@ -135,6 +175,16 @@ def process_finish(old: State, new: State, f: Frame, result: int, s: int) -> boo
     f.may("process", s, "state", "root")
     if not charged(old, new, f, S.container, -1, 0): return False
     return bool(new.process[s].state == ENDED and new.process[s].status == S.status)
+
+
+@specification
+def process_forget(old: State, new: State, f: Frame, result: int, s: int) -> bool:
+    """Nothing is left of an ended process of an ending container, nor of the handle to it."""
+    S = old.process[s]
+    if old.page[s].kind != PROCESS or old.container[S.container].state != CLOSING: return result == -EINVAL
+    if S.state != ENDED: return result == -EBUSY
+    if S.holder != 0 and not handle_closed(old, new, f, S.holder, S.holder_slot): return False
+    return result == 0 and process_freed(old, new, f, s, 0)
 
 
 @specification

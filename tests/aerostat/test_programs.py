@@ -27,6 +27,7 @@ NATIVE = [
     ("demo/memory", [], "ok    mmap gives pages at the very address asked for\n"),
     ("demo/threads", ["3"], "3 threads computed what one computes\n"),
     ("demo/processes", [], "parent: the child ended with 42 and left the sum 5050\n"),
+    ("demo/containers", [], "child: stopped by ENOMEM within its quota\nparent: mapped 64 pages that came back\n"),
     ("tests/registers", ["start"], "registers: ok\n"),
     ("tests/registers", ["calls"], "registers: ok\n"),
     ("tests/registers", ["threads", "5"], "registers: ok\n"),

@@ -6,7 +6,19 @@ import random
 from collections import Counter
 from collections.abc import Callable
 
-from kernel.objects import ALIVE, ENDED, ENDING, MAPPED_BLOCK, NEW, RUNNING, THREAD
+from kernel.objects import (
+    ACTIVE,
+    ALIVE,
+    CLOSING,
+    CONTAINER,
+    ENDED,
+    ENDING,
+    MAPPED,
+    MAPPED_BLOCK,
+    NEW,
+    RUNNING,
+    THREAD,
+)  # fmt: skip
 from tests.kernel.world import JOURNALED, Transition, World, indices
 
 Call = tuple[str, *tuple[int, ...]]
@@ -41,12 +53,16 @@ class Driver:
             self._schedule, self._schedule, self._preempt, self._leave_core, self._wake, self._create_thread,
             self._create_process, self._with_handle, self._with_handle, self._with_handle, self._exit, self._end,
             self._collect, self._on_anything, self._ending_step, self._ending_step, self._ending_step,
+            self._create_container, self._in_container, self._in_container, self._start_child, self._start_child,
+            self._kill_container, self._share_out, self._create_container, self._create_container, self._share_out,
+            self._closing_step, self._closing_step, self._closing_step, self._on_any_container,
         ]  # fmt: skip
 
     def run(self, calls: int) -> None:
         """Makes this many calls."""
         for _ in range(calls):
             self.call(*self.choose())
+            self._close_what_nobody_holds()
 
     def choose(self) -> Call:
         """The next call; the state is not changed."""
@@ -71,6 +87,80 @@ class Driver:
         assert sum(P.kind != 0 for P in k.page.values()) == 1
         assert all(R.current == R.head == R.tail == 0 for R in k.core.values())
         if w.checker.level != "off": w.checker.audit()
+
+    # Containers.
+
+    def _close_what_nobody_holds(self) -> None:
+        """Begins to end containers that no process can kill any more, as the host does at the end."""
+        for c in self._containers(ACTIVE):
+            if self.k.container[c].holder == 0 and c != self.k.root: self.k.container[c].state = CLOSING
+
+    def _containers(self, *states: int) -> list[int]:
+        return [c for c, C in self.k.container.items() if C.state in states]
+
+    def _container_handle(self, t: int, but: int = 5) -> tuple[int, int]:
+        """A handle of thread t to a container, or now and then another or none."""
+        S = self.k.process[self.k.thread[t].process]
+        handles = [(slot, S.handle_generation[slot]) for slot, o in S.handle_object.items()
+                   if o and (self.k.page[o].kind == CONTAINER or self.random.random() < 0.1)]  # fmt: skip
+        return self.random.choice(handles) if handles else (but, 1)
+
+    def _create_container(self) -> Call | None:
+        t = self._running()
+        if t is None or len(self._containers(ACTIVE, CLOSING)) >= 7: return None
+        return ("container_create", t, self.random.choice((-1, 3, 10, 30, 60, 1000)), self.random.choice((0, 0, 0, 1)))
+
+    def _in_container(self) -> Call | None:
+        t = self._running()
+        if t is None or len(self._processes(NEW, ALIVE, ENDING, ENDED)) >= 12: return None
+        if self._container_handle(t) == (5, 1) and self.random.random() < 0.9: return None
+        return ("process_create_in", t, *self._container_handle(t))
+
+    def _start_child(self) -> Call | None:
+        """The first thread of a child in a container."""
+        t = self._running()
+        if t is None: return None
+        S = self.k.process[self.k.thread[t].process]
+        new = [(slot, S.handle_generation[slot]) for slot, o in S.handle_object.items()
+               if self.k.process[o].state == NEW and self.k.process[o].container != S.container]  # fmt: skip
+        return ("process_start", t, *self.random.choice(new)) if new else None
+
+    def _share_out(self) -> Call | None:
+        """Something that a process maps, for one in another container."""
+        processes = self._processes(NEW, ALIVE)
+        pairs = [(s, d) for s in processes for d in processes
+                 if self.k.process[s].container not in (self.k.root, self.k.process[d].container)]  # fmt: skip
+        if not pairs: return None
+        s, d = self.random.choice(pairs)
+        return ("share_page", s, *self._mapped(s), d, *self._address(), 1)
+
+    def _kill_container(self) -> Call | None:
+        t = self._running()
+        if t is None or self.random.random() < 0.8: return None
+        return ("container_kill", t, *self._container_handle(t))
+
+    def _closing_step(self) -> Call | None:
+        """A step towards the end of a container that is ending."""
+        closing = self._containers(CLOSING)
+        if not closing: return None
+        k, c = self.k, self.random.choice(closing)
+        C = k.container[c]
+        steps: list[Call] = [("container_end", n) for n in (C.children[i] for i in range(C.child_count))
+                             if k.container[n].state == ACTIVE]  # fmt: skip
+        for s in (C.members[i] for i in range(C.processes)):
+            if k.process[s].state in (NEW, ALIVE): steps.append(("process_end", s, 137))
+            if k.process[s].state == ENDED: steps.append(("process_forget", s))
+        if C.processes == 0:
+            left = [p for p, P in k.page.items() if P.owner == c and P.kind in (MAPPED, MAPPED_BLOCK)]
+            steps += [("page_inherit", p) for p in left]
+        return self.random.choice(steps) if steps else ("container_finish", c)
+
+    def _on_any_container(self) -> Call:
+        """Steps that need a container that is ending, on something that may be no such."""
+        k = self.k
+        name = self.random.choice(("container_end", "container_finish", "page_inherit", "process_forget"))
+        return (name, self.random.choice([p for p, P in k.page.items() if P.kind] if name == "page_inherit" else
+                                         [*self._containers(ACTIVE, CLOSING), *self._processes(NEW, ALIVE, ENDED)]))
 
     # What there is to act on.
 
@@ -128,7 +218,8 @@ class Driver:
         return ("share_block", s, *self._mapped(s)[:3], d, *self._address()[:3], self._permission())
 
     def _quota(self) -> Call:
-        return (self.random.choice(("quota_split", "quota_merge")), self.k.root)
+        c = self.random.choice((self.k.root, *self._containers(ACTIVE)))
+        return (self.random.choice(("quota_split", "quota_merge")), c)
 
     # Processes and threads.
 

@@ -105,6 +105,8 @@ def idle(k: Kernel, place: Place) -> bool:
         if field == "free_stack": return i < 1 or i > k.memory.free_count
         if field == "partial_stack": return i < 1 or i > k.memory.partial_count
         if field == "threads": return i < 0 or i >= int(obj.thread_count)
+        if field == "children": return i < 0 or i >= int(obj.child_count)
+        if field == "members": return i < 0 or i >= int(obj.processes)
         if field == "handle_stack": return i < 1 or i > int(obj.handle_listed)
         if field == "handle_position": return i < 0 or i >= int(obj.handle_carved) or obj.handle_object[i] != 0
     elif table == "page" and field in ("rank", "block"):

@@ -153,7 +153,7 @@ def test_tables_of_what_is_touched_name_what_there_is() -> None:
             assert any(clause.domain == (domain,) for clause in INVARIANTS.values())
     for (table, field), (row, _, names) in COUNTS.items():
         assert {field, row} <= set(blank[table])
-        assert set(names) <= set(OBJECTS["block" if table == "memory" else "thread"])
+        assert set(names) <= {name for target, _ in ROWS_BEYOND.get((table, row), ()) for name in OBJECTS[target]}
 
 
 def test_what_is_evaluated_for_a_call_can_be_read() -> None:

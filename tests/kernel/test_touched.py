@@ -139,9 +139,21 @@ BUGS = [
     Bug("ended process still holds its table", "process", "    S.root = 0\n    free_page(k, x)\n", "    S.root = 0\n"),
     Bug("finished with mappings left", "process", " or S.mappings != 0: return -EBUSY\n    x = S.root\n    X = "
         "k.table[x]\n    if X.used != 0: return -EBUSY\n", ": return -EBUSY\n    x = S.root\n    X = k.table[x]\n"),
-    Bug("processes not counted", "process", "    C.processes = C.processes - 1\n", ""),
+    Bug("processes not counted", "process", "    C.processes = n\n", ""),
     Bug("collected while it runs", "process", "    if S.state != ENDED: return -EBUSY\n", ""),
     Bug("waiter of the dropped", "process", "    W.holder = 0\n", ""),
+    # Containers.
+    Bug("child given what the parent keeps", "container", "    C.pages = C.pages - pages\n", ""),
+    Bug("path without the parent", "container", "    N.path[C.depth] = c\n", ""),
+    Bug("moved container keeps its place", "container", "    L.position = C.position\n", ""),
+    Bug("finished container stays in its holder", "container", "    if C.holder != 0: close_handle(k, C.holder, "
+        "C.holder_slot)\n", ""),
+    Bug("quota lost with the container", "container", "    A.pages = A.pages + C.pages\n", ""),
+    Bug("inherited page charged to nobody", "container", "        A.used_pages = A.used_pages + 1\n", ""),
+    Bug("ends below one that goes on", "container", "    if k.container[C.parent].state != CLOSING: return -EINVAL\n",
+        "", damages=False),
+    Bug("forgotten process leaves its handle", "process", "        close_handle(k, S.holder, S.holder_slot)\n        "
+        "S.holder = 0\n", "        S.holder = 0\n"),
 ]  # fmt: skip
 
 

@@ -9,8 +9,9 @@ from contextlib import contextmanager
 from kernel.boot import boot
 from kernel.check import Checker
 from kernel.journaled import TRANSITIONS as MODULES
-from kernel.objects import ENDED, ENDING, MAPPED_BLOCK, PROCESS, Kernel
+from kernel.objects import CLOSING, ENDED, ENDING, MAPPED_BLOCK, PROCESS, Kernel
 from kernel.specs import SPECIFICATIONS
+from kernel.system import System
 
 Transition = Callable[..., int]
 RWX = 7
@@ -106,6 +107,19 @@ class World:
         if start: self.do("process_start", t, slot, generation)
         return self.k.process[self.k.thread[t].process].handle_object[slot], slot, generation
 
+    def container(self, t: int, pages: int = 20, blocks: int = 0) -> tuple[int, int, int]:
+        """A container that thread t creates: (container, slot, generation)."""
+        handle = self.do("container_create", t, pages, blocks)
+        slot, generation = handle % 65536, handle // 65536
+        return self.k.process[self.k.thread[t].process].handle_object[slot], slot, generation
+
+    def inside(self, t: int, slot: int, generation: int) -> tuple[int, int]:
+        """A process that thread t creates in the container it names, and its ready thread: (process, thread)."""
+        handle = self.do("process_create_in", t, slot, generation)
+        s = self.k.process[self.k.thread[t].process].handle_object[handle % 65536]
+        self.do("process_start", t, handle % 65536, handle // 65536)
+        return s, self.k.process[s].threads[0]
+
     def map(self, s: int, v: int, permission: int = RWX) -> int:
         """Maps a page at virtual page v; returns the page."""
         self.do("map_page", s, *indices(v), permission)
@@ -163,11 +177,25 @@ class World:
             if k.page[o].kind == PROCESS and k.process[o].state == ENDING: self.end(o)
         self.do("process_finish", s)
 
+    def take_down_container(self, c: int) -> None:
+        """Ends what is in container c, which is ending, as the hypervisor does."""
+        system = System(self.k, lambda transition, *arguments: self.do(transition.__name__, *arguments), _not_started)
+        system.take_down_container(c)
+
     def end_everything(self) -> None:
-        """Ends all processes and collects them; then no page is in use but the root container's."""
+        """Ends all containers but the root and all processes, and collects these; then no page is in use but the root
+        container's."""
         k = self.k
+        while self.root.child_count:
+            c = self.root.children[0]
+            k.container[c].state = CLOSING
+            self.take_down_container(c)
         alive = [s for s, S in k.process.items() if k.page[s].kind == PROCESS]
         for s in alive:
             if k.page[s].kind == PROCESS and k.process[s].state != ENDED: self.end(s)
         for s in alive:
             if k.page[s].kind == PROCESS: self.do("process_collect", s)
+
+
+def _not_started(thread: int, entry: int, stack: int, argument: int) -> None:
+    raise AssertionError("nothing is started while something ends")

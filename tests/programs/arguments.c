@@ -171,10 +171,34 @@ static void process_calls_refuse(aero_handle process)
     expect("process_wait before process_start", aero_process_wait(process), -AERO_EINVAL);
 }
 
+static void container_calls_refuse(aero_handle process)
+{
+    static const uint64_t quotas[] = {1UL << 30, 1UL << 32, 0x7fffffffffffffffUL, 1UL << 63, ~0UL};
+    aero_handle container = (aero_handle)must("container_create", aero_container_create(4, 0));
+    uint64_t bad;
+
+    EACH(bad, quotas) {
+        expect("container_create with too many pages", aero_container_create(bad, 0), -AERO_ENOMEM);
+        expect("container_create with too many blocks", aero_container_create(0, bad), -AERO_ENOMEM);
+        expect("container_create with too much of both", aero_container_create(bad, bad), -AERO_ENOMEM);
+    }
+    EACH(bad, off_handle) {
+        expect("container_kill of a bad handle", aero_container_kill(container + bad), -AERO_ESRCH);
+        expect("process_create_in a bad handle", aero_process_create_in(container + bad), -AERO_ESRCH);
+    }
+    expect("container_kill of a process", aero_container_kill(process), -AERO_ESRCH);
+    expect("process_create_in a process", aero_process_create_in(process), -AERO_ESRCH);
+    expect("process_wait of a container", aero_process_wait(container), -AERO_ESRCH);
+    expect("thread_join of a container", aero_thread_join(container), -AERO_ESRCH);
+    must("container_kill", aero_container_kill(container));
+    expect("container_kill of a closed handle", aero_container_kill(container), -AERO_ESRCH);
+    expect("process_create_in a closed handle", aero_process_create_in(container), -AERO_ESRCH);
+}
+
 static void unknown_calls_are_refused(void)
 {
     static const uint64_t numbers[] = {
-        AERO_CALL_process_wait + 1, 0x1fff, AERO_USER_LAST, 0x3000, 0xffff, 0x7fffffff, 0x80000000UL, 0xffffffffUL,
+        AERO_CALL_process_create_in + 1, 0x1fff, AERO_USER_LAST, 0x3000, 0xffff, 0x7fffffff, 0x80000000UL, 0xffffffffUL,
         (1UL << 32) | AERO_CALL_null, (1UL << 63) | AERO_CALL_null, 1UL << 63, ~0UL, ~0UL - 4094, 0xfff,
     };
     uint64_t bad;
@@ -195,6 +219,7 @@ int main(void)
     memory_calls_refuse();
     thread_calls_refuse(process);
     process_calls_refuse(process);
+    container_calls_refuse(process);
     unknown_calls_are_refused();
     expect("null at the end", aero_null(), 0);
     return verdict("arguments");

@@ -54,6 +54,9 @@
 #define AERO_CALL_process_start      0x100bUL
 #define AERO_CALL_process_exit       0x100cUL
 #define AERO_CALL_process_wait       0x100dUL
+#define AERO_CALL_container_create   0x100eUL
+#define AERO_CALL_container_kill     0x100fUL
+#define AERO_CALL_process_create_in  0x1010UL
 
 /* Any call by number.  Registers: number rax; arguments rdi rsi rdx r10 r8 r9; result rax; rcx and r11 are lost. */
 static inline int64_t aero_syscall(uint64_t number, uint64_t a, uint64_t b, uint64_t c, uint64_t d, uint64_t e,
@@ -229,6 +232,41 @@ static inline _Noreturn void aero_process_exit(uint64_t status)
 static inline int64_t aero_process_wait(uint64_t handle)
 {
     return aero_syscall(AERO_CALL_process_wait, handle, 0, 0, 0, 0, 0);
+}
+
+/* Creates a container below the caller's, with a quota taken out of the caller's own.
+ *   pages: 4 KiB pages it may use
+ *   blocks: 2 MiB blocks it may use
+ * Returns a handle of the new container, or
+ *   -AERO_EBUSY: the caller's container is ending
+ *   -AERO_ENOSPC: no free handle, or the tree of containers would be deeper than 128
+ *   -AERO_ENOMEM: the caller's container has not that much, and a page for the container itself */
+static inline int64_t aero_container_create(uint64_t pages, uint64_t blocks)
+{
+    return aero_syscall(AERO_CALL_container_create, pages, blocks, 0, 0, 0, 0);
+}
+
+/* Ends a container with all below it: every process, every page; the quota comes back.  Pages that others still
+ * map pass to the caller's container.
+ *   handle: a handle of the calling process
+ * Returns 0, or
+ *   -AERO_ESRCH: no such handle, or not a container's
+ *   -AERO_EBUSY: it is ending already */
+static inline int64_t aero_container_kill(uint64_t handle)
+{
+    return aero_syscall(AERO_CALL_container_kill, handle, 0, 0, 0, 0, 0);
+}
+
+/* Creates a child process in a container below the caller's: an empty address space, no thread.
+ *   handle: a handle of the calling process
+ * Returns a handle of the new process, or
+ *   -AERO_ESRCH: no such handle, or not a container's
+ *   -AERO_EBUSY: the container is ending
+ *   -AERO_ENOSPC: no free handle
+ *   -AERO_ENOMEM: the container has no quota for the process's page and its root table */
+static inline int64_t aero_process_create_in(uint64_t handle)
+{
+    return aero_syscall(AERO_CALL_process_create_in, handle, 0, 0, 0, 0, 0);
 }
 
 #endif

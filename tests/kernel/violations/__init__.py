@@ -8,8 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from kernel.objects import CONTAINER
-from kernel.page_allocator import allocate_page
 from tests.kernel.scene import Scene
 
 Violation = Callable[[Scene], None]
@@ -36,19 +34,12 @@ def quota(scene: Scene, pages: int = 0, blocks: int = 0) -> None:
 
 
 def second_container(scene: Scene) -> int:
-    """A container beside the root, sound, with core 3 as its own and three pages of quota."""
+    """A container below the root, sound, with core 3 as its own and three pages of quota."""
     k = scene.k
-    c = allocate_page(k, k.root, CONTAINER)
-    # The page is charged to the container itself, as the root's is.
-    k.page[c].owner = c
-    scene.root_container.used_pages -= 1
-    k.container[c].used_pages = 1
-    k.container[c].parent = k.root
-    k.container[c].depth = 1
-    k.container[c].core = 3
+    c = scene.w.container(scene.running, 3)[0]
     scene.root_container.core = 0
-    scene.root_container.pages -= 3
-    k.container[c].pages = 3
+    k.container[c].core = 3
+    k.container[c].cores_of = c
     k.core[2].ring = 0
     k.core[3].ring = 3
     k.core[3].container = c
@@ -63,7 +54,9 @@ def charge_to_another(scene: Scene, p: int) -> None:
     scene.k.container[c].used_pages += 1
 
 
-from tests.kernel.violations import address_spaces, memory, processes, threads  # noqa: E402  (they register themselves)
+from tests.kernel.violations import address_spaces, containers, memory, processes, threads  # noqa: E402  (they register themselves)
 
-__all__ = ["VIOLATIONS", "Violation", "address_spaces", "charge_to_another", "memory", "processes", "quota",
-           "second_container", "threads", "violates"]  # fmt: skip
+__all__ = [
+    "VIOLATIONS", "Violation", "address_spaces", "charge_to_another", "containers", "memory", "processes", "quota",
+    "second_container", "threads", "violates",
+]  # fmt: skip

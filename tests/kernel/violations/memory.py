@@ -20,13 +20,6 @@ def page_of_unknown_kind(scene: Scene) -> None:
     assert scene.k.page[p].kind == 99
 
 
-@violates("page_owner")
-def page_is_charged_to_a_process(scene: Scene) -> None:
-    scene.k.page[scene.own].owner = scene.s
-    scene.root_container.used_pages -= 1
-    scene.k.container[scene.s].used_pages += 1
-
-
 @violates("page_block")
 def pages_name_each_others_block(scene: Scene) -> None:
     k = scene.k
@@ -183,11 +176,6 @@ def charged_for_a_block_as_a_page(scene: Scene) -> None:
     scene.root_container.used_pages += 1
 
 
-@violates("container_root")
-def root_is_not_at_the_top(scene: Scene) -> None:
-    scene.root_container.depth = 1
-
-
 @violates("container_core")
 def no_such_core(scene: Scene) -> None:
     scene.root_container.core = scene.k.cores
@@ -197,8 +185,3 @@ def no_such_core(scene: Scene) -> None:
 def core_of_another_container(scene: Scene) -> None:
     second_container(scene)
     scene.root_container.core = 3
-
-
-@violates("container_processes")
-def processes_are_miscounted(scene: Scene) -> None:
-    scene.root_container.processes += 1

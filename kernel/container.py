@@ -1,0 +1,136 @@
+"""Containers: a tree of quotas.
+
+What a container gives a child it does not have; what dies comes back.  ``path`` is the row of a container's ancestors
+by depth, the root first, so that "is in the subtree of" is one comparison.  Ending a subtree is a sequence of small
+steps, like ending a process: ``container_end`` for each container in it, then, leaves first, the ends of its
+processes, ``page_inherit`` for each page that others still map, and ``container_finish``.
+
+Source: Atmosphere, sections 3.1 and 4.1 (container tree, path, subtree, quotas).
+"""
+
+from __future__ import annotations
+
+from abi.errors import EBUSY, EINVAL, ENOMEM, ENOSPC, ESRCH, OK
+from kernel.handles import close_handle, handle_available, handle_value, object_of, open_handle
+from kernel.objects import (
+    ACTIVE,
+    CLOSING,
+    CONTAINER,
+    DEPTH_LIMIT,
+    MAPPED,
+    MAPPED_BLOCK,
+    Kernel,
+    clear_row,
+    copy_row,
+)  # fmt: skip
+from kernel.page_allocator import allocate_page, free_page
+
+
+def container_create(k: Kernel, t: int, pages: int, blocks: int) -> int:
+    """Creates a container below that of thread t, with a quota of ``pages`` 4 KiB pages and ``blocks`` 2 MiB blocks
+    taken from it.  Returns a handle; -EINVAL: a negative quota; -EBUSY: the caller's container is ending; -ENOSPC: no
+    free handle, or the tree would be deeper than DEPTH_LIMIT; -ENOMEM: the caller's container has not that much, and a
+    page for the container itself."""
+    s = k.thread[t].process
+    c = k.process[s].container
+    C = k.container[c]
+    if pages < 0 or blocks < 0: return -EINVAL
+    if C.state != ACTIVE: return -EBUSY
+    if C.depth >= DEPTH_LIMIT: return -ENOSPC
+    if not handle_available(k, s): return -ENOSPC
+    if C.pages < pages + 1 or C.blocks < blocks: return -ENOMEM
+    n = allocate_page(k, c, CONTAINER)
+    C.pages = C.pages - pages
+    C.blocks = C.blocks - blocks
+    N = k.container[n]
+    N.state = ACTIVE
+    N.parent = c
+    N.depth = C.depth + 1
+    N.pages = pages
+    N.blocks = blocks
+    N.core = C.core
+    N.cores_of = C.cores_of
+    copy_row(k, N, "path", C.path)
+    N.path[C.depth] = c
+    N.position = C.child_count
+    C.children[C.child_count] = n
+    C.child_count = C.child_count + 1
+    slot = open_handle(k, s, n)
+    N.holder = s
+    N.holder_slot = slot
+    return handle_value(k, s, slot)
+
+
+def container_kill(k: Kernel, t: int, slot: int, generation: int) -> int:
+    """Begins to end the container that thread t names, with its subtree.  -ESRCH: not a handle of a container;
+    -EBUSY: it is ending already."""
+    c = object_of(k, k.thread[t].process, slot, generation)
+    if c == 0: return -ESRCH
+    if k.page[c].kind != CONTAINER: return -ESRCH
+    C = k.container[c]
+    if C.state != ACTIVE: return -EBUSY
+    C.state = CLOSING
+    return OK
+
+
+def container_end(k: Kernel, c: int) -> int:
+    """A step of ending a subtree: container c, whose parent is ending, ends too.  -EINVAL otherwise."""
+    if k.page[c].kind != CONTAINER: return -EINVAL
+    C = k.container[c]
+    if C.state != ACTIVE or c == k.root: return -EINVAL
+    if k.container[C.parent].state != CLOSING: return -EINVAL
+    C.state = CLOSING
+    return OK
+
+
+def page_inherit(k: Kernel, p: int) -> int:
+    """A step of ending a container without processes: page or block p, which others still map, passes to the parent,
+    charge included, and is refunded there when the last mapping goes.  -EINVAL: not such a page."""
+    P = k.page[p]
+    if P.kind != MAPPED and P.kind != MAPPED_BLOCK: return -EINVAL
+    C = k.container[P.owner]
+    if C.state != CLOSING or C.processes != 0: return -EINVAL
+    A = k.container[C.parent]
+    if P.kind == MAPPED:
+        C.used_pages = C.used_pages - 1
+        A.used_pages = A.used_pages + 1
+    else:
+        C.used_blocks = C.used_blocks - 1
+        A.used_blocks = A.used_blocks + 1
+        B = k.block[P.block]
+        B.owner = C.parent
+    P.owner = C.parent
+    return OK
+
+
+def container_finish(k: Kernel, c: int) -> int:
+    """The last step of ending container c, in which nothing is left: its quota goes back to its parent.  -EINVAL: it is
+    not ending; -EBUSY: something is left in it."""
+    if k.page[c].kind != CONTAINER: return -EINVAL
+    C = k.container[c]
+    if C.state != CLOSING: return -EINVAL
+    if C.processes != 0 or C.child_count != 0 or C.used_pages != 0 or C.used_blocks != 0: return -EBUSY
+    A = k.container[C.parent]
+    A.pages = A.pages + C.pages
+    A.blocks = A.blocks + C.blocks
+    C.pages = 0
+    C.blocks = 0
+    n = A.child_count - 1
+    last = A.children[n]
+    A.children[C.position] = last
+    L = k.container[last]
+    L.position = C.position
+    A.children[n] = 0
+    A.child_count = n
+    if C.holder != 0: close_handle(k, C.holder, C.holder_slot)
+    C.state = 0
+    C.parent = 0
+    C.depth = 0
+    C.core = 0
+    C.cores_of = 0
+    C.position = 0
+    C.holder = 0
+    C.holder_slot = 0
+    clear_row(k, C, "path")
+    free_page(k, c)
+    return OK
