@@ -40,9 +40,9 @@ from hv.thread import Thread
 from hv.vcpu import Vcpu
 from hv.vcpu_pool import VcpuPool
 from kernel.boot import boot
+from kernel.calls import System
 from kernel.check import Checker, CheckFailed
 from kernel.objects import NEW, RUNNING
-from kernel.system import System
 
 if TYPE_CHECKING:
     from abi.elf import Image

@@ -383,8 +383,15 @@ def test_an_audit_sees_damaged_state(victim: Program) -> None:
 
 
 def test_modules_that_mistakes_are_made_in_are_the_ones_that_run() -> None:
-    import kernel.system
+    import kernel.calls.endings
+    import kernel.calls.memory
+    import kernel.calls.threads
 
-    system: object = kernel.system
-    for module in (page_allocator, page_table, process, scheduler, thread):
-        assert getattr(system, module.__name__.rpartition(".")[2]) is module
+    users: object
+    for users, modules in (
+        (kernel.calls.memory, (page_allocator, page_table)),
+        (kernel.calls.threads, (scheduler, thread)),
+        (kernel.calls.endings, (process, thread)),
+    ):
+        for module in modules:
+            assert getattr(users, module.__name__.rpartition(".")[2]) is module

@@ -7,11 +7,11 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from kernel.boot import boot
+from kernel.calls import System
 from kernel.check import Checker
 from kernel.journaled import TRANSITIONS as MODULES
 from kernel.objects import CLOSING, ENDED, ENDING, MAPPED_BLOCK, PROCESS, Kernel
 from kernel.specs import SPECIFICATIONS
-from kernel.system import System
 
 Transition = Callable[..., int]
 RWX = 7

@@ -1,0 +1,23 @@
+"""System calls on ranges, whole processes and containers, as sequences of transitions.
+
+A transition does one bounded thing; here a call's arguments are validated as a whole, so that nothing has changed when
+it returns an error, and then one step follows another.  ``step`` runs each: it checks it, and carries out what it
+means for the machine.  Steps of different calls may be interleaved between, but not inside, transitions.
+
+Each native call is a method of its name: t is the calling thread, arguments are any 64-bit values.
+"""
+
+from __future__ import annotations
+
+from kernel.calls.base import Step
+from kernel.calls.containers import ContainerCalls
+from kernel.calls.processes import ProcessCalls
+from kernel.calls.ranges import Piece, effective, indices, protection_valid, range_valid
+from kernel.calls.threads import ThreadCalls
+
+
+class System(ThreadCalls, ProcessCalls, ContainerCalls):
+    """The native system calls of a kernel, and what the host asks of it."""
+
+
+__all__ = ["Piece", "Step", "System", "effective", "indices", "protection_valid", "range_valid"]

@@ -1,0 +1,39 @@
+"""What the groups of calls share."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from abi.errors import ESRCH
+from kernel.objects import Kernel
+
+if TYPE_CHECKING:
+    from kernel import handles, page_allocator
+else:
+    from kernel.journaled import handles, page_allocator
+
+Step = Callable[..., int]
+
+
+class Calls:
+    """What all groups of calls share: the kernel, and ways to do something to it.
+
+    ``step(transition, *arguments)`` runs one transition.  ``started(thread, entry, stack, argument)`` is told of each
+    thread that a program created, for the registers it begins with.
+    """
+
+    def __init__(self, k: Kernel, step: Step, started: Callable[[int, int, int, int], None]) -> None:
+        self.k = k
+        self.step = step
+        self.started = started
+
+    def fund_pages(self, c: int, pages: int) -> None:
+        """Splits a block of the container's quota if its pages do not cover this many."""
+        if self.k.container[c].pages < pages: self.step(page_allocator.quota_split, c)
+
+    def named(self, t: int, handle: int, kind: int) -> int:
+        """The object of this kind that thread t names by a handle, or -ESRCH."""
+        k = self.k
+        o = handles.object_of(k, k.thread[t].process, handle % 65536, handle >> 16)
+        return o if o != 0 and k.page[o].kind == kind else -ESRCH

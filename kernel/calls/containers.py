@@ -1,0 +1,42 @@
+"""Calls on containers."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from abi.errors import ENOMEM, OK
+from kernel.calls.endings import Endings
+from kernel.objects import CONTAINER
+
+if TYPE_CHECKING:
+    from kernel import container, handles, page_allocator, process
+else:
+    from kernel.journaled import container, handles, page_allocator, process
+
+LARGEST_QUOTA: Final = 1 << 40
+"""More pages than any machine has: beyond, a quota is refused without looking."""
+
+
+class ContainerCalls(Endings):
+    """container_create, container_kill, process_create_in."""
+
+    def container_create(self, t: int, pages: int, blocks: int) -> int:
+        k = self.k
+        c = k.process[k.thread[t].process].container
+        C = k.container[c]
+        if pages > LARGEST_QUOTA or blocks > LARGEST_QUOTA: return -ENOMEM
+        while C.pages < pages + 1 and self.step(page_allocator.quota_split, c) == OK: pass
+        return self.step(container.container_create, t, pages, blocks)
+
+    def container_kill(self, t: int, handle: int) -> int:
+        k = self.k
+        c = handles.object_of(k, k.thread[t].process, handle % 65536, handle >> 16)
+        result = self.step(container.container_kill, t, handle % 65536, handle >> 16)
+        if result == OK: self.take_down_container(c)
+        return result
+
+    def process_create_in(self, t: int, handle: int) -> int:
+        k = self.k
+        c = handles.object_of(k, k.thread[t].process, handle % 65536, handle >> 16)
+        if c != 0 and k.page[c].kind == CONTAINER: self.fund_pages(c, 2)
+        return self.step(process.process_create_in, t, handle % 65536, handle >> 16)

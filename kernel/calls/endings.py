@@ -1,0 +1,64 @@
+"""The ends of processes and containers: everything they hold is taken from them, step by step."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from abi.errors import OK
+from kernel.calls.memory import MemoryCalls
+from kernel.objects import ACTIVE, ALIVE, ENDED, ENDING, MAPPED, MAPPED_BLOCK, NEW, PROCESS
+
+if TYPE_CHECKING:
+    from kernel import container, process, thread
+else:
+    from kernel.journaled import container, process, thread
+
+KILLED: Final = 137
+"""Status of a process whose container was killed: 128 + SIGKILL."""
+
+
+class Endings(MemoryCalls):
+    """Taking down what is ending."""
+
+    def take_down(self, s: int) -> None:
+        """Takes from process s, if it is ending, all that it holds, step by step, and from children that it never
+        started."""
+        k, step = self.k, self.step
+        ending = [s]
+        while ending:
+            s = ending.pop()
+            S = k.process[s]
+            if k.page[s].kind != PROCESS or S.state != ENDING: continue
+            while S.thread_count:
+                step(thread.thread_kill, S.threads[S.thread_count - 1])
+            for v, p in list(S.map_page.items()):
+                if p: self.unmap_piece(s, v, k.page[p].kind == MAPPED_BLOCK)
+            for slot, o in list(S.handle_object.items()):
+                if o == 0: continue
+                step(process.handle_drop, s, slot)
+                if k.page[o].kind == PROCESS: ending.append(o)
+            result = step(process.process_finish, s)
+            assert result == OK, result
+
+    def take_down_container(self, c: int) -> None:
+        """Takes everything from the subtree of container c, which is ending, step by step, and its quota back to the
+        parent; pages that others still map pass to the parent."""
+        k, step = self.k, self.step
+        subtree = [c]
+        for above in subtree:
+            C = k.container[above]
+            for i in range(C.child_count):
+                child = C.children[i]
+                if k.container[child].state == ACTIVE: step(container.container_end, child)
+                subtree.append(child)
+        for ending in reversed(subtree):
+            C = k.container[ending]
+            while C.processes:
+                s = C.members[C.processes - 1]
+                if k.process[s].state in (NEW, ALIVE): step(process.process_end, s, KILLED)
+                self.take_down(s)
+                if k.page[s].kind == PROCESS and k.process[s].state == ENDED: step(process.process_forget, s)
+            for p in [p for p, P in k.page.items() if P.owner == ending and P.kind in (MAPPED, MAPPED_BLOCK)]:
+                step(container.page_inherit, p)
+            result = step(container.container_finish, ending)
+            assert result == OK, result

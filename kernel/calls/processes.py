@@ -1,0 +1,58 @@
+"""Calls on processes."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from abi.errors import EINVAL, OK
+from kernel.calls.endings import Endings
+from kernel.calls.ranges import start_valid
+from kernel.objects import PROCESS
+
+if TYPE_CHECKING:
+    from kernel import process
+else:
+    from kernel.journaled import process
+
+
+class ProcessCalls(Endings):
+    """process_create, process_start, process_exit, process_wait; and what the host asks of a process."""
+
+    def process_create(self, t: int) -> int:
+        k = self.k
+        self.fund_pages(k.process[k.thread[t].process].container, 2)
+        return self.step(process.process_create, t)
+
+    def process_start(self, t: int, handle: int, entry: int, stack: int, argument: int) -> int:
+        k = self.k
+        d = self.named(t, handle, PROCESS)
+        if d < 0: return d
+        if not start_valid(entry, stack): return -EINVAL
+        self.fund_pages(k.process[d].container, 1)
+        result = self.step(process.process_start, t, handle % 65536, handle >> 16)
+        if result == OK: self.started(k.process[d].threads[0], entry, stack, argument)
+        return result
+
+    def process_exit(self, t: int, status: int) -> int:
+        s = self.k.thread[t].process
+        self.step(process.process_exit, t, status & 0xFFFF_FFFF)
+        self.take_down(s)
+        return OK
+
+    def process_wait(self, t: int, handle: int) -> int:
+        return self.step(process.process_wait, t, handle % 65536, handle >> 16)
+
+    def spawn(self) -> int:
+        """A new process of the root container, for the host.  Its id, or -ENOMEM."""
+        self.fund_pages(self.k.root, 2)
+        return self.step(process.process_spawn, self.k.root)
+
+    def end(self, s: int, status: int) -> int:
+        """Ends process s and takes it down.  -EINVAL if it has ended already."""
+        result = self.step(process.process_end, s, status & 0xFFFF_FFFF)
+        if result == OK: self.take_down(s)
+        return result
+
+    def collect(self, s: int) -> int:
+        """The status of a process that the host spawned and that has ended, of which then nothing is left."""
+        return self.step(process.process_collect, s)

@@ -1,0 +1,45 @@
+"""Ranges of virtual addresses, as calls name them and as they are cut into pieces."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from abi.layout import BLOCK_PAGES, PAGE_SIZE, PERMISSIONS, READ, USER_END, USER_MIN
+
+Piece = tuple[int, int]
+"""A virtual page number, and how many pages from there: 512 for a block, else within one level-1 table."""
+
+
+def range_valid(address: int, length: int) -> bool:
+    """True for a page-aligned, non-empty range of a program's addresses."""
+    if address % PAGE_SIZE or length % PAGE_SIZE or length <= 0: return False
+    return address >= USER_MIN and address + length <= USER_END
+
+
+def protection_valid(protection: int) -> bool:
+    """True if no unknown bit is set."""
+    return 0 <= protection <= PERMISSIONS
+
+
+def effective(protection: int) -> int:
+    """What x86-64 makes of a protection: what can be written or executed can be read."""
+    return protection | READ if protection else 0
+
+
+def indices(v: int) -> tuple[int, int, int, int]:
+    """The four table indices of a virtual page number."""
+    return v >> 27, v >> 18 & 511, v >> 9 & 511, v & 511
+
+
+def pieces(first: int, end: int) -> Iterator[Piece]:
+    """Cuts a range of virtual pages at 2 MiB boundaries."""
+    v = first
+    while v < end:
+        count = min(end, v - v % BLOCK_PAGES + BLOCK_PAGES) - v
+        yield v, count
+        v += count
+
+
+def start_valid(entry: int, stack: int) -> bool:
+    """A program can run at ``entry`` with this stack pointer."""
+    return USER_MIN <= entry < USER_END and USER_MIN <= stack <= USER_END
