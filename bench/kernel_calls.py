@@ -107,6 +107,8 @@ def pages(c: Calls) -> Callable[[], None]:
     def cycle() -> None:
         c.call("map_page", s, 1, 2, 3, 5, 7)
         c.call("protect_page", s, 1, 2, 3, 5, 1)
+        c.call("grant_page", s, 1, 2, 3, 5, d, 1, 2, 3, 6, 1)
+        c.call("grant_page", d, 1, 2, 3, 6, s, 1, 2, 3, 5, 1)
         c.call("share_page", s, 1, 2, 3, 5, d, 1, 2, 3, 6, 1)
         c.call("unmap_page", s, 1, 2, 3, 5, label="unmap_page, still shared")
         c.call("unmap_page", d, 1, 2, 3, 6)

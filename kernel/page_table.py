@@ -260,45 +260,4 @@ def protect_block(k: Kernel, s: int, i4: int, i3: int, i2: int, permission: int)
     return OK
 
 
-def share_page(
-    k: Kernel, s: int, j4: int, j3: int, j2: int, j1: int, d: int, i4: int, i3: int, i2: int, i1: int, permission: int
-) -> int:
-    """Maps the 4 KiB page that process s has at j4..j1 in process d at i4..i1 as well.  -EINVAL: not a program's
-    address, or permissions unknown or wider than s's own; -EFAULT: s maps no 4 KiB page there; -EEXIST: d maps
-    something there; -ENOMEM: d's container cannot pay for the missing tables."""
-    if not indices_valid(j4, j3, j2, j1): return -EINVAL
-    if not indices_valid(i4, i3, i2, i1): return -EINVAL
-    if not permission_valid(permission): return -EINVAL
-    y1 = table_under(k, table_under(k, table_under(k, k.process[s].root, j4), j3), j2)
-    if y1 == 0: return -EFAULT
-    p = k.table[y1].entry[j1]
-    if p == 0: return -EFAULT
-    if not narrower(permission, k.table[y1].permission[j1]): return -EINVAL
-    refusal = room_for_page(k, d, i4, i3, i2, i1, 0)
-    if refusal != OK: return refusal
-    x1 = level_1_table(k, d, i4, i3, i2)
-    set_leaf(k, d, x1, i1, page_number(i4, i3, i2, i1), p, permission)
-    return OK
-
-
-def share_block(
-    k: Kernel, s: int, j4: int, j3: int, j2: int, d: int, i4: int, i3: int, i2: int, permission: int
-) -> int:
-    """As share_page, for a 2 MiB block."""
-    if not indices_valid(j4, j3, j2, 0): return -EINVAL
-    if not indices_valid(i4, i3, i2, 0): return -EINVAL
-    if not permission_valid(permission): return -EINVAL
-    y2 = table_under(k, table_under(k, k.process[s].root, j4), j3)
-    if y2 == 0: return -EFAULT
-    p = k.table[y2].entry[j2]
-    if p == 0: return -EFAULT
-    if k.page[p].kind != MAPPED_BLOCK: return -EFAULT
-    if not narrower(permission, k.table[y2].permission[j2]): return -EINVAL
-    refusal = room_for_block(k, d, i4, i3, i2)
-    if refusal != OK: return refusal
-    x2 = level_2_table(k, d, i4, i3)
-    set_leaf(k, d, x2, i2, page_number(i4, i3, i2, 0), p, permission)
-    return OK
-
-
 assert BLOCK_PAGES == TABLE_ENTRIES, "one level-2 entry spans one block"

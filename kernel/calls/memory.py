@@ -12,9 +12,9 @@ from kernel.calls.ranges import pieces as cut
 from kernel.objects import ALIVE, MAPPED, MAPPED_BLOCK, NEW, PROCESS, TABLE
 
 if TYPE_CHECKING:
-    from kernel import page_allocator, page_table
+    from kernel import page_allocator, page_table, sharing
 else:
-    from kernel.journaled import page_allocator, page_table
+    from kernel.journaled import page_allocator, page_table, sharing
 
 
 class MemoryCalls(Calls):
@@ -189,8 +189,8 @@ class MemoryCalls(Calls):
         for v, count in pieces:
             source, target = indices(v), indices(v + shift)
             if count == BLOCK_PAGES:
-                result = self.step(page_table.share_block, s, *source[:3], d, *target[:3], permission)
+                result = self.step(sharing.share_block, s, *source[:3], d, *target[:3], permission)
             else:
-                result = self.step(page_table.share_page, s, *source, d, *target, permission)
+                result = self.step(sharing.share_page, s, *source, d, *target, permission)
             assert result == OK, result
         return OK

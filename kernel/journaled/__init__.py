@@ -19,7 +19,9 @@ from importlib.machinery import ModuleSpec, SourceFileLoader
 from types import CodeType, ModuleType
 from typing import Final
 
-TRANSITIONS: Final = ("page_allocator", "page_table", "scheduler", "handles", "thread", "process", "container")
+TRANSITIONS: Final = (
+    "page_allocator", "page_table", "sharing", "scheduler", "handles", "thread", "process", "container",
+)  # fmt: skip
 """The modules of ``kernel`` that hold transitions."""
 
 write_caches = False

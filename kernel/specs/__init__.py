@@ -100,9 +100,9 @@ class _Nothing(Frame):
 
 NOTHING: Final = _Nothing({}, ())
 
-from kernel.specs import address_spaces, containers, processes, quotas, scheduling, threads  # noqa: E402  (they register themselves)
+from kernel.specs import address_spaces, containers, processes, quotas, scheduling, sharing, threads  # noqa: E402  (they register themselves)
 
 __all__ = [
     "NOTHING", "SPECIFICATIONS", "Frame", "Specification", "State", "address_spaces", "containers", "processes",
-    "quotas", "scheduling", "specification", "threads",
+    "quotas", "scheduling", "sharing", "specification", "threads",
 ]  # fmt: skip

@@ -49,12 +49,14 @@ class Driver:
         """Processes that are ending."""
         self._choices: list[Callable[[], Call | None]] = [
             self._map, self._map, self._map, self._map_block, self._unmap, self._unmap, self._unmap_block,
-            self._protect, self._share, self._share_block, self._quota, self._spawn, self._start, self._schedule,
+            self._protect, self._share, self._share_block, self._grant, self._grant_block,
+            self._quota, self._spawn, self._start, self._schedule,
             self._schedule, self._schedule, self._preempt, self._leave_core, self._wake, self._create_thread,
             self._create_process, self._with_handle, self._with_handle, self._with_handle, self._exit, self._end,
             self._collect, self._on_anything, self._ending_step, self._ending_step, self._ending_step,
             self._create_container, self._in_container, self._in_container, self._start_child, self._start_child,
             self._kill_container, self._share_out, self._create_container, self._create_container, self._share_out,
+            self._grant_out,
             self._closing_step, self._closing_step, self._closing_step, self._on_any_container,
         ]  # fmt: skip
 
@@ -133,6 +135,11 @@ class Driver:
         if not pairs: return None
         s, d = self.random.choice(pairs)
         return ("share_page", s, *self._mapped(s), d, *self._address(), 1)
+
+    def _grant_out(self) -> Call | None:
+        """As _share_out, but the charge moves with it."""
+        call = self._share_out()
+        return None if call is None else ("grant_page", *call[1:])
 
     def _kill_container(self) -> Call | None:
         t = self._running()
@@ -216,6 +223,12 @@ class Driver:
     def _share_block(self) -> Call:
         s, d = self._any_process(), self._any_process()
         return ("share_block", s, *self._mapped(s)[:3], d, *self._address()[:3], self._permission())
+
+    def _grant(self) -> Call:
+        return ("grant_page", *self._share()[1:])
+
+    def _grant_block(self) -> Call:
+        return ("grant_block", *self._share_block()[1:])
 
     def _quota(self) -> Call:
         c = self.random.choice((self.k.root, *self._containers(ACTIVE)))

@@ -55,9 +55,9 @@ def case(transition: str, outcome: str = "OK", blocks: int = 3) -> Callable[[Set
     return register
 
 
-from tests.kernel.scenarios import containers, mapping, processes, quotas, scheduling, sharing, threads  # noqa: E402  (they register)
+from tests.kernel.scenarios import containers, granting, mapping, processes, quotas, scheduling, sharing, threads  # noqa: E402  (they register)
 
 __all__ = [
-    "CASES", "V", "W", "Arguments", "Case", "Setting", "case", "containers", "mapping", "processes", "quotas",
-    "scheduling", "sharing", "threads",
+    "CASES", "V", "W", "Arguments", "Case", "Setting", "case", "containers", "granting", "mapping", "processes",
+    "quotas", "scheduling", "sharing", "threads",
 ]  # fmt: skip

@@ -1,0 +1,133 @@
+"""Specifications of sharing and granting memory, in terms of the abstract maps of both processes."""
+
+from __future__ import annotations
+
+from abi.errors import EBUSY, EEXIST, EFAULT, EINVAL, ENOMEM
+from kernel.objects import FREE, MAPPED, TABLE
+from kernel.specs import Frame, State, specification
+from kernel.specs.address_spaces import address_valid, block_covers, now_maps, tables_above, virtual_page
+from kernel.specs.quotas import charged
+
+
+def allows(mine: int, asked: int) -> bool:
+    """What is asked for is a subset of what is mine, bit by bit."""
+    return asked & mine == asked
+
+
+def map_shared(
+    old: State, new: State, f: Frame, p: int, d: int, v: int, permission: int, tables: int
+) -> bool:
+    """Process d maps page p at v as well; its container pays for the tables alone."""
+    f.rebuilds_tables(FREE, TABLE)
+    if not now_maps(new, f, d, v, p, permission): return False
+    if new.page[p].references != old.page[p].references + 1: return False
+    return charged(old, new, f, old.process[d].container, tables, 0)
+
+
+@specification
+def share_page(
+    old: State, new: State, f: Frame, result: int,
+    s: int, j4: int, j3: int, j2: int, j1: int, d: int, i4: int, i3: int, i2: int, i1: int, permission: int,
+) -> bool:  # fmt: skip
+    """Two processes map one 4 KiB page; the second may do no more with it than the first."""
+    if not address_valid(j4, j3, j2, j1) or not address_valid(i4, i3, i2, i1): return result == -EINVAL
+    if permission not in (0, 1, 3, 5, 7): return result == -EINVAL
+    w = virtual_page(j4, j3, j2, j1)
+    p = old.process[s].map_page[w]
+    if p == 0 or old.page[p].kind != MAPPED: return result == -EFAULT
+    if not allows(old.process[s].map_permission[w], permission): return result == -EINVAL
+    v = virtual_page(i4, i3, i2, i1)
+    if old.process[d].map_page[v] != 0 or block_covers(old, d, v): return result == -EEXIST
+    missing = tables_above(old, d, i4, i3, i2).count(0)
+    if old.container[old.process[d].container].pages < missing: return result == -ENOMEM
+    return result == 0 and map_shared(old, new, f, p, d, v, permission, missing)
+
+
+@specification
+def share_block(
+    old: State, new: State, f: Frame, result: int,
+    s: int, j4: int, j3: int, j2: int, d: int, i4: int, i3: int, i2: int, permission: int,
+) -> bool:  # fmt: skip
+    """Two processes map one 2 MiB block; the second may do no more with it than the first."""
+    if not address_valid(j4, j3, j2, 0) or not address_valid(i4, i3, i2, 0): return result == -EINVAL
+    if permission not in (0, 1, 3, 5, 7): return result == -EINVAL
+    w = virtual_page(j4, j3, j2, 0)
+    if not block_covers(old, s, w): return result == -EFAULT
+    if not allows(old.process[s].map_permission[w], permission): return result == -EINVAL
+    v = virtual_page(i4, i3, i2, 0)
+    x3, x2, x1 = tables_above(old, d, i4, i3, i2)
+    if x1 != 0 or block_covers(old, d, v): return result == -EEXIST
+    missing = (x3, x2).count(0)
+    if old.container[old.process[d].container].pages < missing: return result == -ENOMEM
+    return result == 0 and map_shared(old, new, f, old.process[s].map_page[w], d, v, permission, missing)
+
+
+def tables_left_empty(old: State, s: int, w: int, d: int, v: int, tables: tuple[int, ...]) -> int:
+    """How many of the tables that translate w in process s, lowest first, have no entry left when what is there moves
+    to v in process d."""
+    count = 0
+    for x in tables:
+        shift = 9 * old.table[x].level
+        if old.table[x].used != 1 or (s == d and v >> shift == w >> shift): return count
+        count += 1
+    return count
+
+
+def granted(
+    old: State, new: State, f: Frame, s: int, w: int, d: int, v: int, permission: int, missing: int, emptied: int
+) -> bool:
+    """What process s had at w, process d has at v, and nobody else; d's container pays for it and for its missing
+    tables, that of s for neither it nor the tables left empty."""
+    f.rebuilds_tables(FREE, TABLE)
+    p = old.process[s].map_page[w]
+    if not now_maps(new, f, s, w, 0, 0) or not now_maps(new, f, d, v, p, permission): return False
+    c, e = old.process[s].container, old.process[d].container
+    f.may("page", p, "owner")
+    if new.page[p].owner != e or new.page[p].references != 1: return False
+    if c == e: return charged(old, new, f, c, missing - emptied, 0)
+    pages, blocks = (1, 0) if old.page[p].kind == MAPPED else (0, 1)
+    if not charged(old, new, f, c, -pages - emptied, -blocks): return False
+    return charged(old, new, f, e, pages + missing, blocks)
+
+
+@specification
+def grant_page(
+    old: State, new: State, f: Frame, result: int,
+    s: int, j4: int, j3: int, j2: int, j1: int, d: int, i4: int, i3: int, i2: int, i1: int, permission: int,
+) -> bool:  # fmt: skip
+    """A 4 KiB page that one process alone maps, and its container pays for, moves to another with its charge."""
+    if not address_valid(j4, j3, j2, j1) or not address_valid(i4, i3, i2, i1): return result == -EINVAL
+    if permission not in (0, 1, 3, 5, 7): return result == -EINVAL
+    w, v = virtual_page(j4, j3, j2, j1), virtual_page(i4, i3, i2, i1)
+    p = old.process[s].map_page[w]
+    if p == 0 or old.page[p].kind != MAPPED: return result == -EFAULT
+    if not allows(old.process[s].map_permission[w], permission): return result == -EINVAL
+    c, e = old.process[s].container, old.process[d].container
+    if old.page[p].references != 1 or old.page[p].owner != c: return result == -EBUSY
+    if old.process[d].map_page[v] != 0 or block_covers(old, d, v): return result == -EEXIST
+    missing = tables_above(old, d, i4, i3, i2).count(0)
+    if old.container[e].pages < missing + (e != c): return result == -ENOMEM
+    emptied = tables_left_empty(old, s, w, d, v, tables_above(old, s, j4, j3, j2)[::-1])
+    return result == 0 and granted(old, new, f, s, w, d, v, permission, missing, emptied)
+
+
+@specification
+def grant_block(
+    old: State, new: State, f: Frame, result: int,
+    s: int, j4: int, j3: int, j2: int, d: int, i4: int, i3: int, i2: int, permission: int,
+) -> bool:  # fmt: skip
+    """A 2 MiB block that one process alone maps, and its container pays for, moves to another with its charge."""
+    if not address_valid(j4, j3, j2, 0) or not address_valid(i4, i3, i2, 0): return result == -EINVAL
+    if permission not in (0, 1, 3, 5, 7): return result == -EINVAL
+    w, v = virtual_page(j4, j3, j2, 0), virtual_page(i4, i3, i2, 0)
+    if not block_covers(old, s, w): return result == -EFAULT
+    if not allows(old.process[s].map_permission[w], permission): return result == -EINVAL
+    P = old.page[old.process[s].map_page[w]]
+    c, e = old.process[s].container, old.process[d].container
+    if P.references != 1 or P.owner != c: return result == -EBUSY
+    x3, x2, x1 = tables_above(old, d, i4, i3, i2)
+    if x1 != 0 or block_covers(old, d, v): return result == -EEXIST
+    missing = (x3, x2).count(0)
+    if old.container[e].pages < missing or (e != c and old.container[e].blocks < 1): return result == -ENOMEM
+    emptied = tables_left_empty(old, s, w, d, v, tables_above(old, s, j4, j3, j2)[1::-1])
+    return result == 0 and granted(old, new, f, s, w, d, v, permission, missing, emptied)
