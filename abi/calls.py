@@ -115,6 +115,7 @@ CALLS: Final[tuple[Call, ...]] = (
         "a handle of the new thread",
         (
             (EINVAL, "entry or stack outside the program's addresses"),
+            (EBUSY, "the calling process is ending"),
             (ENOSPC, "no free handle"),
             (ENOMEM, "no quota for the thread's page"),
         ),
@@ -146,7 +147,11 @@ CALLS: Final[tuple[Call, ...]] = (
         "process_create",
         (),
         "a handle of the new process",
-        ((ENOSPC, "no free handle"), (ENOMEM, "no quota for the process's page and its root table")),
+        (
+            (EBUSY, "the calling process or its container is ending"),
+            (ENOSPC, "no free handle"),
+            (ENOMEM, "no quota for the process's page and its root table"),
+        ),
         "Creates a child process in the caller's container: an empty address space, no thread.",
     ),
     Call(
@@ -220,7 +225,7 @@ CALLS: Final[tuple[Call, ...]] = (
         ),
         "a handle of the new container",
         (
-            (EBUSY, "the caller's container is ending"),
+            (EBUSY, "the calling process or its container is ending"),
             (ENOSPC, "no free handle, or the tree of containers would be deeper than 128"),
             (ENOMEM, "the caller's container has not that much, and a page for the container itself"),
         ),
@@ -245,11 +250,24 @@ CALLS: Final[tuple[Call, ...]] = (
         "a handle of the new process",
         (
             (ESRCH, "no such handle, or not a container's"),
-            (EBUSY, "the container is ending"),
+            (EBUSY, "the container, or the calling process, is ending"),
             (ENOSPC, "no free handle"),
             (ENOMEM, "the container has no quota for the process's page and its root table"),
         ),
         "Creates a child process in a container below the caller's: an empty address space, no thread.",
+    ),
+    Call(
+        0x1020,
+        "thread_kill",
+        (_HANDLE,),
+        "0",
+        (
+            (ESRCH, "no such handle, or not a thread's"),
+            (EINVAL, "it is the calling thread"),
+            (ECHILD, "it has ended"),
+        ),
+        "Ends another thread of the calling process, whatever it does, with status 137.  The handle stays open until "
+        "thread_join.",
     ),
 )
 

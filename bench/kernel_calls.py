@@ -161,7 +161,7 @@ def children(c: Calls) -> Callable[[], None]:
         u = c.call("schedule", 0)
         s = c.k.thread[u].process
         c.call("process_exit", u, 3)
-        c.call("thread_kill", u)
+        c.call("thread_end", u)
         c.call("process_finish", s)
         c.call("schedule", 0)
 
@@ -178,7 +178,7 @@ def spawned(c: Calls) -> Callable[[], None]:
         handle = c.call("process_create", t)
         child = c.k.process[s].handle_object[handle % 65536]
         c.call("process_end", s, 3)
-        c.call("thread_kill", t)
+        c.call("thread_end", t)
         c.call("handle_drop", s, handle % 65536)
         c.call("process_finish", child)
         c.call("process_finish", s)

@@ -13,7 +13,20 @@ from abi.layout import BLOCK_PAGES, DATA_LIMIT, PAGE_SHIFT, SYSTEM_SLOT
 from hv.gate import Gate
 from hv.guest_memory import GuestMemory
 from hv.page_tables import ADDRESS_MASK, LARGE, PRESENT, TableFrames, encode_entry
-from kernel.objects import ENDED, FREE, MAPPED, MAPPED_BLOCK, PROCESS, READY, TABLE, THREAD, Kernel, Page, PageTable
+from kernel.objects import (
+    DEAD,
+    ENDED,
+    FREE,
+    MAPPED,
+    MAPPED_BLOCK,
+    PROCESS,
+    READY,
+    TABLE,
+    THREAD,
+    Kernel,
+    Page,
+    PageTable,
+)
 from kernel.objects import Process as KernelProcess
 from kernel.objects import Thread as KernelThread
 
@@ -43,7 +56,7 @@ class Listener(Protocol):
         """The call in which thread t was blocked returns this."""
 
     def thread_gone(self, t: int) -> None:
-        """Nothing is left of thread t in the kernel."""
+        """Thread t has ended; in the kernel nothing is left of it, but perhaps its status."""
 
     def process_ended(self, s: int, status: int) -> None:
         """Process s has ended with this status; its memory is gone."""
@@ -188,6 +201,8 @@ class Effects:
                     self._listener.thread_woken(T.id, T.result)
             elif T.state == READY:
                 self._listener.thread_ready(T.id, T.core)
+            elif T.state == DEAD:
+                self._listener.thread_gone(T.id)
 
 
 __all__ = ["Effects", "Listener"]

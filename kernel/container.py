@@ -14,6 +14,7 @@ from abi.errors import EBUSY, EINVAL, ENOMEM, ENOSPC, ESRCH, OK
 from kernel.handles import close_handle, handle_available, handle_value, object_of, open_handle
 from kernel.objects import (
     ACTIVE,
+    ALIVE,
     CLOSING,
     CONTAINER,
     DEPTH_LIMIT,
@@ -28,14 +29,14 @@ from kernel.page_allocator import allocate_page, free_page
 
 def container_create(k: Kernel, t: int, pages: int, blocks: int) -> int:
     """Creates a container below that of thread t, with a quota of ``pages`` 4 KiB pages and ``blocks`` 2 MiB blocks
-    taken from it.  Returns a handle; -EINVAL: a negative quota; -EBUSY: the caller's container is ending; -ENOSPC: no
+    taken from it.  Returns a handle; -EINVAL: a negative quota; -EBUSY: its process or container is ending; -ENOSPC: no
     free handle, or the tree would be deeper than DEPTH_LIMIT; -ENOMEM: the caller's container has not that much, and a
     page for the container itself."""
     s = k.thread[t].process
     c = k.process[s].container
     C = k.container[c]
     if pages < 0 or blocks < 0: return -EINVAL
-    if C.state != ACTIVE: return -EBUSY
+    if C.state != ACTIVE or k.process[s].state != ALIVE: return -EBUSY
     if C.depth >= DEPTH_LIMIT: return -ENOSPC
     if not handle_available(k, s): return -ENOSPC
     if C.pages < pages + 1 or C.blocks < blocks: return -ENOMEM

@@ -51,6 +51,8 @@ ACTIVE: Final = 1
 CLOSING: Final = 2
 """Being ended: nothing is created in it any more, and what is in it is taken away, step by step."""
 
+KILLED: Final = 137
+"""Status of a thread or process that another one killed, and of what is ended with its container: 128 + SIGKILL."""
 DEPTH_LIMIT: Final = 128
 """How deep the tree of containers can be; the root is at depth 0."""
 HANDLES: Final = 4096

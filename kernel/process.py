@@ -1,7 +1,7 @@
 """Processes: creation, sharing, exit, wait.
 
 Ending is a sequence of small steps, so that it can be interleaved with others' work: ``process_exit`` or
-``process_end`` marks the process as ending; then, in any order, ``thread_kill`` for each thread, ``unmap_page`` or
+``process_end`` marks the process as ending; then, in any order, ``thread_end`` for each thread, ``unmap_page`` or
 ``unmap_block`` for each mapping, ``handle_drop`` for each handle; at last ``process_finish``.
 """
 
@@ -59,8 +59,9 @@ def process_spawn(k: Kernel, c: int) -> int:
 
 
 def new_child(k: Kernel, p: int, c: int) -> int:
-    """Creates a process in container c with a handle of process p to it, if p has room and c the quota and is not
+    """Creates a process in container c with a handle of process p to it, if p has room and c the quota and neither is
     ending.  Returns the handle, -EBUSY, -ENOSPC or -ENOMEM."""
+    if k.process[p].state != ALIVE: return -EBUSY
     if k.container[c].state != ACTIVE: return -EBUSY
     if not handle_available(k, p): return -ENOSPC
     if k.container[c].pages < 2: return -ENOMEM
@@ -73,8 +74,9 @@ def new_child(k: Kernel, p: int, c: int) -> int:
 
 
 def process_create(k: Kernel, t: int) -> int:
-    """Creates a child process in the container of thread t, and a handle to it.  Returns the handle; -EBUSY: the
-    container is ending; -ENOSPC: no free handle; -ENOMEM: no quota for the process's page and its root table."""
+    """Creates a child process in the container of thread t, and a handle to it.  Returns the handle; -EBUSY: its
+    process or container is ending; -ENOSPC: no free handle; -ENOMEM: no quota for the process's page and its root
+    table."""
     p = k.thread[t].process
     return new_child(k, p, k.process[p].container)
 
@@ -240,9 +242,10 @@ def process_collect(k: Kernel, s: int) -> int:
 
 def process_wait(k: Kernel, t: int, slot: int, generation: int) -> int:
     """Running thread t waits for the end of the child process it names.  Returns its status at once if it has ended;
-    else 0, and t is blocked.  -ESRCH: not a handle of a process; -EINVAL: it was never started; -EBUSY: another
-    thread waits for it."""
+    else 0, and t is blocked.  -EINVAL: t does not run, or the process was never started; -ESRCH: not a handle
+    of a process; -EBUSY: another thread waits for it."""
     T = k.thread[t]
+    if T.state != RUNNING: return -EINVAL
     p = T.process
     s = object_of(k, p, slot, generation)
     if s == 0: return -ESRCH

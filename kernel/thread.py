@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from abi.errors import EBUSY, EDEADLK, EINVAL, ENOMEM, ENOSPC, ESRCH, OK
+from abi.errors import EBUSY, ECHILD, EDEADLK, EINVAL, ENOMEM, ENOSPC, ESRCH, OK
 from kernel.handles import close_handle, handle_available, handle_value, object_of, open_handle
-from kernel.objects import ALIVE, BLOCKED, DEAD, ENDING, NEW, READY, RUNNING, THREAD, Kernel
+from kernel.objects import ALIVE, BLOCKED, DEAD, ENDING, KILLED, NEW, READY, RUNNING, THREAD, Kernel
 from kernel.page_allocator import allocate_page, free_page
 from kernel.scheduler import dequeue, enqueue
 
@@ -38,10 +38,11 @@ def thread_start(k: Kernel, s: int) -> int:
 
 
 def thread_create(k: Kernel, t: int) -> int:
-    """Creates a ready thread in the process of thread t, and a handle to it.  Returns the handle; -ENOSPC: no free
-    handle; -ENOMEM: no quota for the thread's page."""
+    """Creates a ready thread in the process of thread t, and a handle to it.  Returns the handle; -EBUSY: the process
+    is ending; -ENOSPC: no free handle; -ENOMEM: no quota for the thread's page."""
     s = k.thread[t].process
     S = k.process[s]
+    if S.state != ALIVE: return -EBUSY
     if not handle_available(k, s): return -ENOSPC
     if k.container[S.container].pages < 1: return -ENOMEM
     u = new_thread(k, s)
@@ -112,21 +113,41 @@ def thread_exit(k: Kernel, t: int, status: int) -> int:
     if S.thread_count == 0 and S.state != ENDING:
         S.state = ENDING
         S.status = status
-    j = T.joiner
-    if j != 0:
-        close_handle(k, s, T.holder_slot)
-        free_thread(k, t)
-        wake_waiter(k, j, status)
-        return OK
-    if T.holder_slot == -1:
-        free_thread(k, t)
-        return OK
-    T.state = DEAD
-    T.status = status
+    leave_status(k, t, status)
     return OK
 
 
-def thread_kill(k: Kernel, t: int) -> int:
+def leave_status(k: Kernel, t: int, status: int) -> None:
+    """Thread t, which is in no queue and no process's list any more, has ended with this status: who joins it gets it,
+    or it is kept for who has a handle."""
+    T = k.thread[t]
+    j = T.joiner
+    if j != 0:
+        close_handle(k, T.process, T.holder_slot)
+        free_thread(k, t)
+        wake_waiter(k, j, status)
+        return
+    if T.holder_slot == -1:
+        free_thread(k, t)
+        return
+    T.state = DEAD
+    T.status = status
+
+
+def thread_kill(k: Kernel, t: int, slot: int, generation: int) -> int:
+    """Thread t ends another thread of its process, whatever that does, with status KILLED.  Returns 0; -ESRCH: not a
+    handle of a thread; -EINVAL: it is t itself; -ECHILD: it has ended."""
+    u = object_of(k, k.thread[t].process, slot, generation)
+    if u == 0: return -ESRCH
+    if k.page[u].kind != THREAD: return -ESRCH
+    if u == t: return -EINVAL
+    if k.thread[u].state == DEAD: return -ECHILD
+    unlink_thread(k, u)
+    leave_status(k, u, KILLED)
+    return OK
+
+
+def thread_end(k: Kernel, t: int) -> int:
     """A step of ending a process: its thread t, whatever its state, ends.  -EINVAL: no such thread, or it has ended
     already, or its process is not ending."""
     if k.page[t].kind != THREAD: return -EINVAL
@@ -147,9 +168,10 @@ def thread_kill(k: Kernel, t: int) -> int:
 
 def thread_join(k: Kernel, t: int, slot: int, generation: int) -> int:
     """Running thread t waits for the end of the thread it names.  Returns its status at once if it has ended; else
-    0, and t is blocked (the status comes when it is woken).  -ESRCH: not a handle of a thread; -EBUSY: another thread
-    waits for it; -EDEADLK: it is t itself."""
+    0, and t is blocked (the status comes when it is woken).  -EINVAL: t does not run; -ESRCH: not a handle of a thread;
+    -EBUSY: another thread waits for it; -EDEADLK: it is t itself."""
     T = k.thread[t]
+    if T.state != RUNNING: return -EINVAL
     s = T.process
     u = object_of(k, s, slot, generation)
     if u == 0: return -ESRCH

@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 from abi.errors import OK
 from kernel.calls.memory import MemoryCalls
-from kernel.objects import ACTIVE, ALIVE, ENDED, ENDING, MAPPED, MAPPED_BLOCK, NEW, PROCESS
+from kernel.objects import ACTIVE, ALIVE, ENDED, ENDING, KILLED, MAPPED, MAPPED_BLOCK, NEW, PROCESS
 
 if TYPE_CHECKING:
     from kernel import container, process, thread
 else:
     from kernel.journaled import container, process, thread
-
-KILLED: Final = 137
-"""Status of a process whose container was killed: 128 + SIGKILL."""
 
 
 class Endings(MemoryCalls):
@@ -30,7 +27,7 @@ class Endings(MemoryCalls):
             S = k.process[s]
             if k.page[s].kind != PROCESS or S.state != ENDING: continue
             while S.thread_count:
-                step(thread.thread_kill, S.threads[S.thread_count - 1])
+                step(thread.thread_end, S.threads[S.thread_count - 1])
             for v, p in list(S.map_page.items()):
                 if p: self.unmap_piece(s, v, k.page[p].kind == MAPPED_BLOCK)
             for slot, o in list(S.handle_object.items()):

@@ -15,7 +15,7 @@ else:
 
 
 class ThreadCalls(Endings):
-    """thread_create, thread_exit, thread_join, thread_yield."""
+    """thread_create, thread_exit, thread_join, thread_kill, thread_yield."""
 
     def null(self, t: int) -> int:
         return OK
@@ -40,6 +40,9 @@ class ThreadCalls(Endings):
 
     def thread_join(self, t: int, handle: int) -> int:
         return self.step(thread.thread_join, t, handle % 65536, handle >> 16)
+
+    def thread_kill(self, t: int, handle: int) -> int:
+        return self.step(thread.thread_kill, t, handle % 65536, handle >> 16)
 
     def start_thread(self, s: int) -> int:
         """A new thread of process s, whose registers the host sets.  Its id, or -EINVAL or -ENOMEM."""

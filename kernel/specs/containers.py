@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abi.errors import EBUSY, EINVAL, ENOMEM, ENOSPC, ESRCH
-from kernel.objects import ACTIVE, CLOSING, CONTAINER, DEPTH_LIMIT, FREE, MAPPED, MAPPED_BLOCK
+from kernel.objects import ACTIVE, ALIVE, CLOSING, CONTAINER, DEPTH_LIMIT, FREE, MAPPED, MAPPED_BLOCK
 from kernel.specs import Frame, State, specification
 from kernel.specs.threads import handle_closed, handle_opened, handle_room, named, page_becomes
 
@@ -20,7 +20,7 @@ def container_create(old: State, new: State, f: Frame, result: int, t: int, page
     c = old.process[s].container
     C = old.container[c]
     if pages < 0 or blocks < 0: return result == -EINVAL
-    if C.state != ACTIVE: return result == -EBUSY
+    if C.state != ACTIVE or old.process[s].state != ALIVE: return result == -EBUSY
     if C.depth >= DEPTH_LIMIT or not handle_room(old, s): return result == -ENOSPC
     if C.pages < pages + 1 or C.blocks < blocks: return result == -ENOMEM
     n = new.process[s].handle_object[result % 65536]

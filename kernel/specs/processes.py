@@ -78,7 +78,7 @@ def process_spawn(old: State, new: State, f: Frame, result: int, c: int) -> bool
 
 def child_created(old: State, new: State, f: Frame, result: int, p: int, c: int) -> bool:
     """A new process in container c, to which process p has a handle; or the error that says why not."""
-    if old.container[c].state != ACTIVE: return result == -EBUSY
+    if old.container[c].state != ACTIVE or old.process[p].state != ALIVE: return result == -EBUSY
     if not handle_room(old, p): return result == -ENOSPC
     if old.container[c].pages < 2: return result == -ENOMEM
     s = new.process[p].handle_object[result % 65536]
@@ -198,6 +198,7 @@ def process_collect(old: State, new: State, f: Frame, result: int, s: int) -> bo
 @specification
 def process_wait(old: State, new: State, f: Frame, result: int, t: int, slot: int, generation: int) -> bool:
     """The status of a child that has ended, of which then nothing is left; or the caller waits for one that has not."""
+    if old.thread[t].state != RUNNING: return result == -EINVAL
     p = old.thread[t].process
     s = named(old, p, slot, generation)
     if s == 0 or old.page[s].kind != PROCESS: return result == -ESRCH

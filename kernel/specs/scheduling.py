@@ -7,15 +7,18 @@ from kernel.objects import BLOCKED, READY, RUNNING
 from kernel.specs import Frame, State, specification
 
 
-def queued_last(old: State, new: State, f: Frame, t: int, r: int) -> bool:
-    """Thread t is ready and the tail of core r's queue, behind the one that was, with the next ticket."""
-    last = old.core[r].tail
+def queued_last(old: State, new: State, f: Frame, t: int, r: int, without: int = 0) -> bool:
+    """Thread t is ready and the tail of core r's queue, behind the one that was, with the next ticket; thread
+    ``without`` left the queue before, if it was in it."""
+    first, last = old.core[r].head, old.core[r].tail
+    if first == without: first = old.thread[without].next
+    if last == without: last = old.thread[without].previous
     ticket = old.core[r].ticket
     f.may("thread", t, "state", "next", "previous", "rank")
     f.may("thread", last, "next")
     f.may("core", r, "head", "tail", "ticket")
     if last == 0 and new.core[r].head != t: return False
-    if last != 0 and new.core[r].head != old.core[r].head: return False
+    if last != 0 and new.core[r].head != first: return False
     if new.thread[t].rank != ticket or new.core[r].ticket != ticket + 1: return False
     return bool(new.thread[t].state == READY and new.core[r].tail == t and new.thread[t].previous == last)
 

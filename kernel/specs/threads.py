@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from abi.errors import EBUSY, EDEADLK, EINVAL, ENOMEM, ENOSPC, ESRCH
-from kernel.objects import ALIVE, BLOCKED, DEAD, ENDING, FREE, HANDLES, NEW, READY, RUNNING, THREAD
+from abi.errors import EBUSY, ECHILD, EDEADLK, EINVAL, ENOMEM, ENOSPC, ESRCH
+from kernel.objects import ALIVE, BLOCKED, DEAD, ENDING, FREE, HANDLES, KILLED, NEW, READY, RUNNING, THREAD
 from kernel.specs import Frame, State, specification
 from kernel.specs.quotas import charged
 from kernel.specs.scheduling import off_core, queued_last
@@ -90,10 +90,11 @@ def thread_unlisted(old: State, new: State, f: Frame, t: int) -> bool:
     return bool(new.process[s].thread_count == n)
 
 
-def woken(old: State, new: State, f: Frame, t: int, result: int) -> bool:
-    """Thread t, which waited for an end, is ready; its call returns ``result``."""
+def woken(old: State, new: State, f: Frame, t: int, result: int, without: int = 0) -> bool:
+    """Thread t, which waited for an end (that of ``without``, which may have been ready), is ready; its call returns
+    ``result``."""
     f.may("thread", t, "waiting_for", "result")
-    if not queued_last(old, new, f, t, old.thread[t].core): return False
+    if not queued_last(old, new, f, t, old.thread[t].core, without): return False
     return bool(new.thread[t].waiting_for == 0 and new.thread[t].result == result)
 
 
@@ -111,6 +112,7 @@ def thread_start(old: State, new: State, f: Frame, result: int, s: int) -> bool:
 def thread_create(old: State, new: State, f: Frame, result: int, t: int) -> bool:
     """The caller's process has one thread more and a handle to it."""
     s = old.thread[t].process
+    if old.process[s].state != ALIVE: return result == -EBUSY
     if not handle_room(old, s): return result == -ENOSPC
     if old.container[old.process[s].container].pages < 1: return result == -ENOMEM
     u = new.process[s].threads[old.process[s].thread_count]
@@ -128,38 +130,63 @@ def thread_exit(old: State, new: State, f: Frame, result: int, t: int, status: i
     if old.process[s].thread_count == 1 and old.process[s].state != ENDING:
         f.may("process", s, "state", "status")
         if new.process[s].state != ENDING or new.process[s].status != status: return False
+    return status_left(old, new, f, t, status)
+
+
+def status_left(old: State, new: State, f: Frame, t: int, status: int) -> bool:
+    """The joiner of thread t has this status, or its handle keeps it, or nothing is left of it."""
+    T = old.thread[t]
     if T.joiner != 0:
-        if not woken(old, new, f, T.joiner, status): return False
-        return handle_closed(old, new, f, s, T.holder_slot) and thread_freed(old, new, f, t)
+        if not woken(old, new, f, T.joiner, status, t): return False
+        return handle_closed(old, new, f, T.process, T.holder_slot) and thread_freed(old, new, f, t)
     if T.holder_slot == -1: return thread_freed(old, new, f, t)
     f.may("thread", t, "state", "status")
     return bool(new.thread[t].state == DEAD and new.thread[t].status == status)
 
 
+def thread_unlinked(old: State, new: State, f: Frame, t: int) -> bool:
+    """Thread t is not on a core, in a queue, in its process's list, nor waiting."""
+    T = old.thread[t]
+    if T.state == RUNNING and not off_core(old, new, f, t): return False
+    if T.state == READY:
+        f.may("core", T.core, "head", "tail")
+        f.may("thread", t, "next", "previous", "rank")
+        f.may("thread", T.next, "previous")
+        f.may("thread", T.previous, "next")
+    if T.waiting_for != 0:
+        f.may("thread", t, "waiting_for")
+        f.may("thread", T.waiting_for, "joiner")
+        f.may("process", T.waiting_for, "waiter")
+    return thread_unlisted(old, new, f, t) and bool(new.thread[t].waiting_for == 0)
+
+
 @specification
-def thread_kill(old: State, new: State, f: Frame, result: int, t: int) -> bool:
+def thread_kill(old: State, new: State, f: Frame, result: int, t: int, slot: int, generation: int) -> bool:
+    """The named thread has ended with status KILLED: its joiner has it, or its handle keeps it."""
+    u = named(old, old.thread[t].process, slot, generation)
+    if u == 0 or old.page[u].kind != THREAD: return result == -ESRCH
+    if u == t: return result == -EINVAL
+    if old.thread[u].state == DEAD: return result == -ECHILD
+    return result == 0 and thread_unlinked(old, new, f, u) and status_left(old, new, f, u, KILLED)
+
+
+@specification
+def thread_end(old: State, new: State, f: Frame, result: int, t: int) -> bool:
     """Nothing is left of the thread: not on a core, in a queue, waiting, waited for, or in a handle."""
     T = old.thread[t]
     if old.page[t].kind != THREAD or T.state == DEAD or old.process[T.process].state != ENDING:
         return result == -EINVAL
-    if T.state == RUNNING and not off_core(old, new, f, t): return False
-    if T.state == READY:
-        f.may("core", T.core, "head", "tail")
-        f.may("thread", T.next, "previous")
-        f.may("thread", T.previous, "next")
-    if T.waiting_for != 0:
-        f.may("thread", T.waiting_for, "joiner")
-        f.may("process", T.waiting_for, "waiter")
     if T.joiner != 0:
         f.may("thread", T.joiner, "waiting_for")
         if new.thread[T.joiner].waiting_for != 0: return False
     if T.holder_slot != -1 and not handle_closed(old, new, f, T.process, T.holder_slot): return False
-    return result == 0 and thread_unlisted(old, new, f, t) and thread_freed(old, new, f, t)
+    return result == 0 and thread_unlinked(old, new, f, t) and thread_freed(old, new, f, t)
 
 
 @specification
 def thread_join(old: State, new: State, f: Frame, result: int, t: int, slot: int, generation: int) -> bool:
     """The status of a thread that has ended, of which then nothing is left; or the caller waits for its end."""
+    if old.thread[t].state != RUNNING: return result == -EINVAL
     s = old.thread[t].process
     u = named(old, s, slot, generation)
     if u == 0 or old.page[u].kind != THREAD: return result == -ESRCH

@@ -274,7 +274,8 @@ class Driver:
         S = self.k.process[self.k.thread[t].process]
         handles = [(slot, g + self.random.choice((0, 0, 0, 0, 1))) for slot, g in S.handle_generation.items()]
         handle = self.random.choice([*handles, (5, 1), (-1, 1)])
-        return (self.random.choice(("thread_join", "process_wait", "process_wait", "process_start")), t, *handle)
+        name = self.random.choice(("thread_join", "process_wait", "process_wait", "process_start", "thread_kill"))
+        return (name, t, *handle)
 
     def _status(self) -> int:
         return self.random.choice((0, 1, 255, (1 << 32) - 1, 1 << 32, -1))
@@ -294,7 +295,7 @@ class Driver:
     def _on_anything(self) -> Call:
         """Steps that need a process that is ending, or a thread that runs, on one that may not be."""
         name = self.random.choice(
-            ("thread_kill", "process_finish", "handle_drop", "thread_yield", "thread_block", "thread_exit",
+            ("thread_end", "process_finish", "handle_drop", "thread_yield", "thread_block", "thread_exit",
              "process_exit", "process_spawn", "process_collect")
         )  # fmt: skip
         o = self.random.choice([*self._threads(), *self._processes(NEW, ALIVE, ENDING, ENDED), self.k.root])
@@ -309,7 +310,7 @@ class Driver:
         k, s = self.k, self.random.choice(self.pending)
         S = k.process[s]
         steps: list[Call] = []
-        if S.thread_count: steps.append(("thread_kill", S.threads[self.random.randrange(S.thread_count)]))
+        if S.thread_count: steps.append(("thread_end", S.threads[self.random.randrange(S.thread_count)]))
         mapped = [v for v, p in S.map_page.items() if p]
         if mapped:
             v = self.random.choice(mapped)

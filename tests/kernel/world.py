@@ -166,7 +166,7 @@ class World:
         k = self.k
         S = k.process[s]
         if S.state != ENDING: self.do("process_end", s, status)
-        while S.thread_count: self.do("thread_kill", S.threads[S.thread_count - 1])
+        while S.thread_count: self.do("thread_end", S.threads[S.thread_count - 1])
         for v, p in list(S.map_page.items()):
             if p == 0: continue
             if k.page[p].kind == MAPPED_BLOCK: self.do("unmap_block", s, *indices(v)[:3])

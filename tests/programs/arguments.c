@@ -116,9 +116,12 @@ static void thread_calls_refuse(aero_handle process)
             expect("thread_create with a stack outside", aero_thread_create((void *)idle, (void *)bad, 0),
                    -AERO_EINVAL);
     }
-    EACH(bad, off_handle)
+    EACH(bad, off_handle) {
         expect("thread_join of a bad handle", aero_thread_join(process + bad), -AERO_ESRCH);
+        expect("thread_kill of a bad handle", aero_thread_kill(process + bad), -AERO_ESRCH);
+    }
     expect("thread_join of a process", aero_thread_join(process), -AERO_ESRCH);
+    expect("thread_kill of a process", aero_thread_kill(process), -AERO_ESRCH);
 
     must("aero_thread_spawn", aero_thread_spawn(&thread, idle, NULL));
     expect("process_wait of a thread", aero_process_wait(thread.handle), -AERO_ESRCH);
@@ -128,6 +131,7 @@ static void thread_calls_refuse(aero_handle process)
            -AERO_ESRCH);
     expect("the thread's status", aero_thread_wait(&thread), 7);
     expect("thread_join of a closed handle", aero_thread_join(thread.handle), -AERO_ESRCH);
+    expect("thread_kill of a closed handle", aero_thread_kill(thread.handle), -AERO_ESRCH);
 }
 
 static void process_calls_refuse(aero_handle process)

@@ -57,6 +57,7 @@
 #define AERO_CALL_container_create   0x100eUL
 #define AERO_CALL_container_kill     0x100fUL
 #define AERO_CALL_process_create_in  0x1010UL
+#define AERO_CALL_thread_kill        0x1020UL
 
 /* Any call by number.  Registers: number rax; arguments rdi rsi rdx r10 r8 r9; result rax; rcx and r11 are lost. */
 static inline int64_t aero_syscall(uint64_t number, uint64_t a, uint64_t b, uint64_t c, uint64_t d, uint64_t e,
@@ -145,6 +146,7 @@ static inline int64_t aero_mprotect(uint64_t address, uint64_t length, uint64_t 
  *   argument: given to it in rdi
  * Returns a handle of the new thread, or
  *   -AERO_EINVAL: entry or stack outside the program's addresses
+ *   -AERO_EBUSY: the calling process is ending
  *   -AERO_ENOSPC: no free handle
  *   -AERO_ENOMEM: no quota for the thread's page */
 static inline int64_t aero_thread_create(const void *entry, const void *stack, uint64_t argument)
@@ -173,6 +175,7 @@ static inline int64_t aero_thread_join(uint64_t handle)
 
 /* Creates a child process in the caller's container: an empty address space, no thread.
  * Returns a handle of the new process, or
+ *   -AERO_EBUSY: the calling process or its container is ending
  *   -AERO_ENOSPC: no free handle
  *   -AERO_ENOMEM: no quota for the process's page and its root table */
 static inline int64_t aero_process_create(void)
@@ -238,7 +241,7 @@ static inline int64_t aero_process_wait(uint64_t handle)
  *   pages: 4 KiB pages it may use
  *   blocks: 2 MiB blocks it may use
  * Returns a handle of the new container, or
- *   -AERO_EBUSY: the caller's container is ending
+ *   -AERO_EBUSY: the calling process or its container is ending
  *   -AERO_ENOSPC: no free handle, or the tree of containers would be deeper than 128
  *   -AERO_ENOMEM: the caller's container has not that much, and a page for the container itself */
 static inline int64_t aero_container_create(uint64_t pages, uint64_t blocks)
@@ -261,12 +264,24 @@ static inline int64_t aero_container_kill(uint64_t handle)
  *   handle: a handle of the calling process
  * Returns a handle of the new process, or
  *   -AERO_ESRCH: no such handle, or not a container's
- *   -AERO_EBUSY: the container is ending
+ *   -AERO_EBUSY: the container, or the calling process, is ending
  *   -AERO_ENOSPC: no free handle
  *   -AERO_ENOMEM: the container has no quota for the process's page and its root table */
 static inline int64_t aero_process_create_in(uint64_t handle)
 {
     return aero_syscall(AERO_CALL_process_create_in, handle, 0, 0, 0, 0, 0);
+}
+
+/* Ends another thread of the calling process, whatever it does, with status 137.  The handle stays open until
+ * thread_join.
+ *   handle: a handle of the calling process
+ * Returns 0, or
+ *   -AERO_ESRCH: no such handle, or not a thread's
+ *   -AERO_EINVAL: it is the calling thread
+ *   -AERO_ECHILD: it has ended */
+static inline int64_t aero_thread_kill(uint64_t handle)
+{
+    return aero_syscall(AERO_CALL_thread_kill, handle, 0, 0, 0, 0, 0);
 }
 
 #endif

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from kernel.objects import DEPTH_LIMIT, HANDLES
 from tests.kernel.scenarios import Arguments, V, W, case
-from tests.kernel.scenarios.threads import no_slot
+from tests.kernel.scenarios.threads import no_slot, process_of_the_caller_is_ending
 from tests.kernel.world import World, indices
 
 
@@ -91,6 +91,11 @@ def negative_blocks(w: World) -> Arguments:
 @case("container_create", "EBUSY")
 def container_below_an_ending_one(w: World) -> Arguments:
     return (thread_in_ending_container(w), 1, 0)
+
+
+@case("container_create", "EBUSY")
+def container_by_an_ending_process(w: World) -> Arguments:
+    return (*process_of_the_caller_is_ending(w), 1, 0)
 
 
 @case("container_create", "ENOSPC", blocks=9)
@@ -293,6 +298,14 @@ def process_in_an_ending_container(w: World) -> Arguments:
     return killed_before(w)
 
 
+@case("process_create_in", "EBUSY")
+def process_by_an_ending_process(w: World) -> Arguments:
+    t = w.running()
+    _, slot, generation = w.container(t)
+    w.do("process_end", w.k.thread[t].process, 0)
+    return (t, slot, generation)
+
+
 @case("process_create_in", "ENOSPC", blocks=9)
 def no_slot_for_a_process_in_a_container(w: World) -> Arguments:
     t = w.running()
@@ -379,5 +392,5 @@ def container_goes_on(w: World) -> Arguments:
     _, slot, _ = w.container(t)
     s = w.k.thread[t].process
     w.do("process_end", s, 0)
-    w.do("thread_kill", t)
+    w.do("thread_end", t)
     return s, slot

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from kernel.objects import ENDED, ENDING
 from tests.kernel.scenarios import Arguments, V, case
-from tests.kernel.scenarios.threads import joinable, no_slot
+from tests.kernel.scenarios.threads import joinable, no_slot, process_of_the_caller_is_ending
 from tests.kernel.world import World
 
 
@@ -34,6 +34,11 @@ def second_child(w: World) -> Arguments:
     t = w.running()
     w.child(t)
     return (t,)
+
+
+@case("process_create", "EBUSY")
+def caller_is_ending(w: World) -> Arguments:
+    return process_of_the_caller_is_ending(w)
 
 
 @case("process_create", "ENOSPC", blocks=9)
@@ -143,7 +148,7 @@ def ending_holder(w: World, start: bool = True) -> Arguments:
     child, slot, _ = w.child(t, start)
     s = w.k.thread[t].process
     w.do("process_end", s, 0)
-    w.do("thread_kill", t)
+    w.do("thread_end", t)
     return s, child, slot
 
 
@@ -181,7 +186,7 @@ def thread_that_has_ended(w: World) -> Arguments:
     w.do("thread_exit", w.run(u), 0)
     s = w.k.thread[t].process
     w.do("process_end", s, 0)
-    w.do("thread_kill", t)
+    w.do("thread_end", t)
     return s, slot
 
 
@@ -233,7 +238,7 @@ def parent_waits(w: World) -> Arguments:
     s, slot, generation = w.child(t)
     w.do("process_wait", t, slot, generation)
     w.do("process_end", s, 200)
-    w.do("thread_kill", w.k.process[s].threads[0])
+    w.do("thread_end", w.k.process[s].threads[0])
     return (s,)
 
 
@@ -340,6 +345,14 @@ def wait_for_a_thread(w: World) -> Arguments:
 @case("process_wait", "ESRCH")
 def wait_for_nothing(w: World) -> Arguments:
     return (w.running(), 3, 1)
+
+
+@case("process_wait", "EINVAL")
+def waits_while_it_does_not_run(w: World) -> Arguments:
+    t = w.running()
+    _, slot, generation = w.child(t)
+    w.do("preempt", 0)
+    return (t, slot, generation)
 
 
 @case("process_wait", "EINVAL")

@@ -58,6 +58,13 @@ def slot_that_came_back(w: World) -> Arguments:
     return (t,)
 
 
+@case("thread_create", "EBUSY")
+def process_of_the_caller_is_ending(w: World) -> Arguments:
+    t = w.running()
+    w.do("process_end", w.k.thread[t].process, 0)
+    return (t,)
+
+
 @case("thread_create", "ENOSPC", blocks=9)
 def no_slot(w: World) -> Arguments:
     t = w.running()
@@ -134,14 +141,14 @@ def status_out_of_range(w: World) -> Arguments:
     return (w.running(), 1 << 32)
 
 
-@case("thread_kill")
+@case("thread_end")
 def kill_running(w: World) -> Arguments:
     t = w.running()
     w.do("process_end", w.k.thread[t].process, 0)
     return (t,)
 
 
-@case("thread_kill")
+@case("thread_end")
 def kill_ready(w: World) -> Arguments:
     """In the middle of its queue, and of its process's list."""
     s = w.process()
@@ -150,7 +157,7 @@ def kill_ready(w: World) -> Arguments:
     return (t,)
 
 
-@case("thread_kill")
+@case("thread_end")
 def kill_joined(w: World) -> Arguments:
     t, u, slot, generation = joinable(w)
     w.do("thread_join", t, slot, generation)
@@ -158,7 +165,7 @@ def kill_joined(w: World) -> Arguments:
     return (u,)
 
 
-@case("thread_kill")
+@case("thread_end")
 def kill_joiner(w: World) -> Arguments:
     t, _, slot, generation = joinable(w)
     w.do("thread_join", t, slot, generation)
@@ -166,7 +173,7 @@ def kill_joiner(w: World) -> Arguments:
     return (t,)
 
 
-@case("thread_kill")
+@case("thread_end")
 def kill_waiter(w: World) -> Arguments:
     t = w.running()
     _, slot, generation = w.child(t)
@@ -175,23 +182,120 @@ def kill_waiter(w: World) -> Arguments:
     return (t,)
 
 
-@case("thread_kill", "EINVAL")
+@case("thread_end", "EINVAL")
 def process_is_alive(w: World) -> Arguments:
     return (w.running(),)
 
 
-@case("thread_kill", "EINVAL")
+@case("thread_end", "EINVAL")
 def kill_no_thread(w: World) -> Arguments:
     return (w.process(),)
 
 
-@case("thread_kill", "EINVAL")
+@case("thread_end", "EINVAL")
 def has_ended(w: World) -> Arguments:
     t, u, _, _ = joinable(w)
     w.do("thread_exit", w.run(u), 0)
     w.do("process_end", w.k.thread[t].process, 0)
     assert w.k.thread[u].state == DEAD
     return (u,)
+
+
+@case("thread_kill")
+def other_is_ready(w: World) -> Arguments:
+    """In the middle of its queue, and of its process's list."""
+    t = w.running()
+    w.created_thread(t)
+    _, slot, generation = w.created_thread(t)
+    w.created_thread(t)
+    return (t, slot, generation)
+
+
+@case("thread_kill")
+def other_runs(w: World) -> Arguments:
+    t = w.running()
+    u, slot, generation = w.created_thread(t, 1)
+    w.run(u)
+    return (t, slot, generation)
+
+
+@case("thread_kill")
+def other_is_joined(w: World) -> Arguments:
+    t, _, slot, generation = joinable(w)
+    third = w.thread(w.k.thread[t].process, 1)
+    w.do("thread_join", w.run(third), slot, generation)
+    return (t, slot, generation)
+
+
+def joined_and_ready(w: World, before: int, behind: int) -> Arguments:
+    """A thread kills one that another joins, with so many before and behind it in the queue of the joiner's core."""
+    t = w.running(1)
+    s = w.k.thread[t].process
+    for _ in range(before): w.thread(s)
+    u, slot, generation = w.created_thread(t)
+    joiner = w.thread(s)
+    while w.k.core[0].current != joiner: w.call("preempt", 0), w.call("schedule", 0)
+    w.do("thread_join", joiner, slot, generation)
+    for _ in range(before): w.thread(s)
+    while w.k.core[0].tail != u: w.do("schedule", 0), w.do("preempt", 0)
+    for _ in range(behind): w.thread(s)
+    return (t, slot, generation)
+
+
+@case("thread_kill")
+def other_is_joined_and_alone_in_its_queue(w: World) -> Arguments:
+    return joined_and_ready(w, 0, 0)
+
+
+@case("thread_kill")
+def other_is_joined_and_last_in_its_queue(w: World) -> Arguments:
+    return joined_and_ready(w, 2, 0)
+
+
+@case("thread_kill")
+def other_is_joined_and_first_in_its_queue(w: World) -> Arguments:
+    return joined_and_ready(w, 0, 2)
+
+
+@case("thread_kill")
+def other_joins_the_caller(w: World) -> Arguments:
+    t, u, slot, generation = joinable(w)
+    _, own_slot, own = w.created_thread(u)
+    third = w.k.process[w.k.thread[t].process].handle_object[own_slot]
+    w.do("thread_join", w.run(u), own_slot, own)
+    return (w.run(third), slot, generation)
+
+
+@case("thread_kill")
+def other_waits_for_a_process(w: World) -> Arguments:
+    t, u, slot, generation = joinable(w)
+    _, child_slot, child = w.child(t)
+    w.do("process_wait", w.run(u), child_slot, child)
+    return (t, slot, generation)
+
+
+@case("thread_kill", "ESRCH")
+def kill_of_no_handle(w: World) -> Arguments:
+    return (w.running(), 7, 1)
+
+
+@case("thread_kill", "ESRCH")
+def kill_of_a_handle_of_a_process(w: World) -> Arguments:
+    t = w.running()
+    return (t, *w.child(t)[1:])
+
+
+@case("thread_kill", "EINVAL")
+def kills_itself(w: World) -> Arguments:
+    _, u, slot, generation = joinable(w)
+    return (w.run(u), slot, generation)
+
+
+@case("thread_kill", "ECHILD")
+def other_has_ended(w: World) -> Arguments:
+    t, u, slot, generation = joinable(w)
+    w.do("thread_exit", w.run(u), 77)
+    return (w.run(t), slot, generation)
 
 
 @case("thread_join")
@@ -222,6 +326,13 @@ def slot_out_of_range(w: World) -> Arguments:
 def handle_of_a_process(w: World) -> Arguments:
     t = w.running()
     return (t, *w.child(t)[1:])
+
+
+@case("thread_join", "EINVAL")
+def joins_while_it_does_not_run(w: World) -> Arguments:
+    t, _, slot, generation = joinable(w)
+    w.do("preempt", 0)
+    return (t, slot, generation)
 
 
 @case("thread_join", "EBUSY")
