@@ -33,7 +33,9 @@ def test_every_call_is_in_both() -> None:
 
 
 def test_the_table_is_sound() -> None:
-    assert [call.number for call in CALLS] == list(range(NATIVE_FIRST, NATIVE_FIRST + len(CALLS)))
+    numbers = [call.number for call in CALLS]
+    assert numbers[0] == NATIVE_FIRST
+    assert numbers == sorted(set(numbers)), "in order, each once"
     assert CALLS[-1].number < USER_FIRST
     assert len(BY_NAME) == len(CALLS)
     assert all(len(call.arguments) <= 6 for call in CALLS)
