@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     import mmap
     from typing import BinaryIO
 
+    from abi.debug_info import DebugInfo
     from abi.symbols import SymbolTable
 
     Buffer = bytes | bytearray | memoryview | mmap.mmap
@@ -131,6 +132,7 @@ class Image:
     ) -> None:
         self._source = source
         self._symbols: SymbolTable | None = None
+        self._debug_info: DebugInfo | None = None
         self.name = name
         self.kind = kind
         self.bias = bias
@@ -188,6 +190,10 @@ class Image:
         """The address of a function or object, or None.  A symbol table that is damaged counts as none."""
         return self._symbol_table().address(name, self.bias)
 
+    def extents(self, name: str) -> list[tuple[int, int]]:
+        """(address, size) of each function or object of this name; files may have their own static ones."""
+        return [(address + self.bias, size) for address, size in self._symbol_table().extents(name)]
+
     def symbolize(self, address: int) -> str | None:
         """``"main+0x12"`` for an address inside a known function or object; None where no symbol covers it."""
         if not self.start <= address < self.end:
@@ -203,6 +209,18 @@ class Image:
         except OSError:
             return None
         return source_line(stream, address - self.bias)
+
+    def debug_info(self) -> DebugInfo:
+        """The program's variables and types.  Raises DebugInfoError (``abi.debug_info``) where it does not have them;
+        takes tens of milliseconds when first asked for, pyelftools's import among them."""
+        if self._debug_info is None:
+            from abi.debug_info import DebugInfo, DebugInfoError
+
+            try:
+                self._debug_info = DebugInfo(self._source.stream())
+            except OSError as error:
+                raise DebugInfoError(f"its file cannot be read any more: {error.strerror}") from error
+        return self._debug_info
 
     def _symbol_table(self) -> SymbolTable:
         if self._symbols is None:

@@ -40,6 +40,11 @@ class SymbolTable:
         address = self._by_name.get(name.encode("utf-8", "surrogateescape"))
         return None if address is None else address + bias
 
+    def extents(self, name: str) -> list[tuple[int, int]]:
+        """(address, size) of all that have this name: files may have static ones of the same."""
+        wanted = name.encode("utf-8", "surrogateescape")
+        return sorted({(address, size) for address, size, found in self._rows if found == wanted})
+
     def describe(self, address: int, bias: int) -> str | None:
         """``"name+0x10"``, or None when no symbol covers the address.  A label without a size reaches to the next."""
         address -= bias

@@ -15,6 +15,8 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from abi.elf import BadElf
     from abi.stack import ArgumentsTooLong
+    from aerostat.invariants import invariant
+    from aerostat.invariants.violation import Violation
     from aerostat.machine import Machine, Program
     from hv.function_call import ProgramEnded
     from hv.kvm import KvmUnavailable
@@ -39,6 +41,8 @@ _HOMES = {
     "Report": "hv.report",
     "Thread": "hv.thread",
     "UserFault": "hv.personality",
+    "Violation": "aerostat.invariants.violation",
+    "invariant": "aerostat.invariants",
 }
 
 
@@ -52,5 +56,5 @@ def __getattr__(name: str) -> object:
 
 __all__ = [
     "ArgumentsTooLong", "BadElf", "CheckFailed", "KvmUnavailable", "Machine", "MachineFailed", "OutOfMemory", "Program",
-    "ProgramEnded", "Report", "Thread", "UserFault", "__version__",
+    "ProgramEnded", "Report", "Thread", "UserFault", "Violation", "__version__", "invariant",
 ]  # fmt: skip

@@ -20,6 +20,7 @@ exit status of `aerostat run`:
   130                 interrupted by Ctrl-C
   2                   wrong usage
   70                  a specification or an invariant of the kernel did not hold
+  71                  an invariant of yours (--invariant) did not hold, and stopped the program
   125                 no usable KVM, or aerostat itself failed
   126, 127            the program cannot be run, or was not found
 """
@@ -89,6 +90,16 @@ def build_parser() -> argparse.ArgumentParser:
         "--check", choices=("off", "touched", "full"), default="touched",
         help="after each kernel step check its specification and the invariants it touched (default), "
         "audit everything now and then as well, or check nothing",
+    )  # fmt: skip
+    checks.add_argument(
+        "--invariant", action="append", default=[], metavar="FILE.py", dest="invariants",
+        help="check what this file defines with @invariant over the program's variables and the kernel's objects, "
+        "at each exit or as it says (docs/invariants.md); can be given several times",
+    )  # fmt: skip
+    checks.add_argument(
+        "--on-violation", choices=("stop", "report", "repl"), default="stop",
+        help="when one of these does not hold: stop the program with a report (default), print the report once and "
+        "run on, or open a Python prompt in which to look around",
     )  # fmt: skip
     checks.add_argument("--stats", action="store_true", help="print counts on standard error at the end")
     checks.add_argument("--json", action="store_true", help="print result, counts and report as JSON on standard error")

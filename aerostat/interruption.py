@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import threading
+from collections.abc import Iterator
 from types import FrameType, TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
@@ -25,6 +27,7 @@ class Interruption:
         self.number = 0
         """The first signal that came; 0 for none."""
         self._program: Program | None = None
+        self._postponed = False
         self._before: dict[signal.Signals, Any] = {}
 
     def watch(self, program: Program) -> None:
@@ -32,7 +35,19 @@ class Interruption:
         self._program = program
         if self.number: self._end()
 
+    @contextlib.contextmanager
+    def postponed(self) -> Iterator[None]:
+        """While the machine stands still at a prompt, Ctrl-C only says how to leave it."""
+        self._postponed = True
+        try:
+            yield
+        finally:
+            self._postponed = False
+
     def _on_signal(self, number: int, _: FrameType | None) -> None:
+        if self._postponed and number == signal.SIGINT:
+            os.write(2, b"\n`continue` lets the program run on, `quit` ends it\n")
+            return
         if self.number: os._exit(128 + number)
         self.number = number
         # Ending a program takes the big lock, and the thread that is interrupted here may hold it.

@@ -6,7 +6,7 @@ import os
 import time
 from collections.abc import Callable, Mapping, Sequence
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Final, Self
+from typing import TYPE_CHECKING, Any, Final, Self, overload
 
 from abi.elf import Image, read_image
 from hv.engine import REGISTERS
@@ -14,8 +14,13 @@ from hv.machine import Machine as Hypervisor
 from hv.process import Process
 
 if TYPE_CHECKING:
+    from aerostat.invariants.checking import Checking
+    from aerostat.invariants.clause import Clause, Guard, Predicate
+    from aerostat.invariants.machine_view import MachineView
+    from aerostat.invariants.violation import Violation
     from hv.report import Report
 
+ON_VIOLATION: Final = ("stop", "report", "repl")
 _UNITS: Final = {"": 1, "B": 1, "K": 1 << 10, "M": 1 << 20, "G": 1 << 30, "T": 1 << 40}
 
 
@@ -38,7 +43,9 @@ class Machine:
     "touched" (after each transition its specification and the invariants it could have broken) or "full" (and an audit
     of the whole state every 1,000 transitions and at the end).  ``time_limit``: seconds that each program may take.
     ``linux``: whether programs get the Linux system calls; ``allow_read`` and ``allow_write``: the host directories and
-    files these reach, none by default.
+    files these reach, none by default.  ``on_violation``: what becomes of an invariant of the user's that does not
+    hold: "stop" (the machine stops, and ``Program.wait`` raises the Violation), "report" (``violations`` has it, the
+    program runs on), or "repl" (a Python prompt on standard input and error).
 
     Raises ValueError for arguments outside these, KvmUnavailable where there is no KVM to use.
     """
@@ -53,7 +60,16 @@ class Machine:
         linux: bool = True,
         allow_read: Sequence[str | os.PathLike[str]] = (),
         allow_write: Sequence[str | os.PathLike[str]] = (),
+        on_violation: str = "stop",
     ) -> None:
+        if on_violation not in ON_VIOLATION:
+            raise ValueError(f"on_violation={on_violation!r} is not one of {', '.join(ON_VIOLATION)}")
+        self._on_violation = on_violation
+        self._checking: Checking | None = None
+        self.when_reported: Callable[[Violation], object] | None = None
+        """With ``on_violation="report"``: called with the first violation of each invariant, with the big lock held."""
+        self.when_asked: Callable[[Violation, MachineView], bool] | None = None
+        """With ``on_violation="repl"``: takes the place of the prompt; true if the program is to run on."""
         if time_limit is not None and not time_limit > 0:
             raise ValueError(f"a time limit of {time_limit:g} s is not more than 0")
         self.time_limit = time_limit
@@ -145,6 +161,59 @@ class Machine:
 
         return register
 
+    @overload
+    def invariant(self, of: Predicate | Clause, /) -> Clause: ...
+
+    @overload
+    def invariant(
+        self, of: str = "", /, *, every: int | str = "exit", at: int | str | Sequence[int | str] = (),
+        unless: Guard | None = None,
+    ) -> Callable[[Predicate], Clause]: ...  # fmt: skip
+
+    def invariant(
+        self, of: Predicate | Clause | str = "", /, *, every: int | str = "exit",
+        at: int | str | Sequence[int | str] = (), unless: Guard | None = None,
+    ) -> Clause | Callable[[Predicate], Clause]:  # fmt: skip
+        """Decorator: an invariant that is checked from now on, for each program of the machine; arguments and errors
+        as ``aerostat.invariant``, and ValueError for a name that is taken.  A Clause is taken as it is."""
+        return self._watch(None, of, every=every, at=at, unless=unless)
+
+    def _watch(
+        self, program: Process | None, of: Predicate | Clause | str, **when: Any
+    ) -> Clause | Callable[[Predicate], Clause]:
+        from aerostat.invariants.clause import Clause, invariant
+
+        def add(clause: Clause) -> Clause:
+            with self.hypervisor.lock:
+                self._invariants().add(clause, program)
+            return clause
+
+        if isinstance(of, Clause): return add(of)
+        if callable(of): return add(invariant(of))
+        declare = invariant(of, **when)
+        return lambda predicate: add(declare(predicate))
+
+    def _invariants(self) -> Checking:
+        if self._checking is None:
+            from aerostat.invariants.checking import Checking
+
+            self._checking = Checking(self.hypervisor, self._on_violation, self._reported, self._asked)
+        return self._checking
+
+    def _reported(self, violation: Violation) -> None:
+        if self.when_reported is not None: self.when_reported(violation)
+
+    def _asked(self, violation: Violation, m: MachineView) -> bool:
+        if self.when_asked is not None: return self.when_asked(violation, m)
+        from aerostat.invariants.prompt import ask
+
+        return ask(violation, m)
+
+    @property
+    def violations(self) -> list[Violation]:
+        """The first violation of each invariant of the user's, in the order in which they came."""
+        return list(self._checking.violations) if self._checking is not None else []
+
     def audit(self) -> int:
         """Evaluates every invariant for every object and compares the page tables' bytes with the kernel's state.
         Returns how many instances were evaluated; raises CheckFailed."""
@@ -153,7 +222,9 @@ class Machine:
     def statistics(self) -> dict[str, Any]:
         """Counts of exits, checks and programs since the start, and what the machine holds now."""
         with self.hypervisor.lock:
-            return self.hypervisor.statistics()
+            counts = self.hypervisor.statistics()
+            if self._checking is not None: counts["invariants"] = self._checking.statistics()
+            return counts
 
     def close(self) -> None:
         """Ends all programs and gives everything back.  May be called again."""
@@ -177,6 +248,22 @@ class Program:
         self.image = image
         self.personality = personality
         self._started = False
+
+    @overload
+    def invariant(self, of: Predicate | Clause, /) -> Clause: ...
+
+    @overload
+    def invariant(
+        self, of: str = "", /, *, every: int | str = "exit", at: int | str | Sequence[int | str] = (),
+        unless: Guard | None = None,
+    ) -> Callable[[Predicate], Clause]: ...  # fmt: skip
+
+    def invariant(
+        self, of: Predicate | Clause | str = "", /, *, every: int | str = "exit",
+        at: int | str | Sequence[int | str] = (), unless: Guard | None = None,
+    ) -> Clause | Callable[[Predicate], Clause]:  # fmt: skip
+        """Decorator: as ``Machine.invariant``, for this program alone."""
+        return self.machine._watch(self.process, of, every=every, at=at, unless=unless)
 
     def start(self) -> None:
         """Starts a loaded program at its entry; no effect if it was started or has ended.  Its time limit begins
@@ -208,7 +295,8 @@ class Program:
 
     def wait(self, timeout: float | None = None) -> int:
         """Waits for its end and returns its status.  Raises TimeoutError after ``timeout`` seconds; CheckFailed where
-        a specification or an invariant did not hold; MachineFailed; ValueError for one that was never started."""
+        a specification or an invariant of the kernel did not hold, Violation where one of the user's did not;
+        MachineFailed; ValueError for one that was never started."""
         if not self._started and self.process.status is None:
             raise ValueError(f"{self.process.name} was never started")
         return self.process.wait(timeout)

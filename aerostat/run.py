@@ -7,7 +7,7 @@ import gc
 import os
 import sys
 from argparse import Namespace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from abi.elf import BadElf
 from abi.stack import ArgumentsTooLong
@@ -15,10 +15,18 @@ from aerostat.interruption import Interruption
 from aerostat.machine import Machine, Program
 from hv.kvm import KvmUnavailable
 from hv.machine import MachineFailed, OutOfMemory
+from hv.observer import StoppedByObserver
 from kernel.check import CheckFailed
+
+if TYPE_CHECKING:
+    from aerostat.invariants.clause import Clause
+    from aerostat.invariants.machine_view import MachineView
+    from aerostat.invariants.printing import Printer
+    from aerostat.invariants.violation import Violation
 
 USAGE = 2
 CHECK_FAILED = 70
+VIOLATION = 71
 FAILED = 125
 CANNOT_RUN = 126
 NOT_FOUND = 127
@@ -65,10 +73,20 @@ def run(options: Namespace) -> int:
     if options.cwd is not None and not granted(options.cwd, options.allow_read + options.allow_write):
         complain(f"--cwd {options.cwd}: not within what --allow-read or --allow-write grants")
         return USAGE
+    clauses: list[Clause] = []
+    if options.invariants:
+        from aerostat.invariants.files import InvariantFileError, load_all
+
+        try:
+            clauses = load_all(options.invariants)
+        except InvariantFileError as error:
+            complain(str(error))
+            return USAGE
     try:
         machine = Machine(
             options.memory, cores=options.cores, check=options.check, time_limit=options.time_limit,
             linux=not options.no_linux, allow_read=options.allow_read, allow_write=options.allow_write,
+            on_violation=options.on_violation,
         )  # fmt: skip
     except KvmUnavailable as error:
         complain(f"{error.reason}\n  {error.remedy}\n  `aerostat doctor` tells more")
@@ -85,7 +103,7 @@ def run(options: Namespace) -> int:
         return USAGE
     with Interruption() as interruption:
         try:
-            status = _run_in(machine, path, options, interruption)
+            status = _run_in(machine, path, options, clauses, interruption)
         finally:
             try:
                 machine.close()
@@ -95,9 +113,12 @@ def run(options: Namespace) -> int:
         return status
 
 
-def _run_in(machine: Machine, path: str, options: Namespace, interruption: Interruption) -> int:
+def _run_in(
+    machine: Machine, path: str, options: Namespace, clauses: list[Clause], interruption: Interruption
+) -> int:
     failure: BaseException | None = None
     program: Program | None = None
+    printer: Printer | None = None
     try:
         program = machine.load(
             path, [options.program, *options.arguments], environment(options.env), cwd=options.cwd
@@ -106,6 +127,7 @@ def _run_in(machine: Machine, path: str, options: Namespace, interruption: Inter
             gc.freeze()
             gc.enable()
         interruption.watch(program)
+        if clauses: printer = _watch(machine, clauses, interruption, options.on_violation)
         program.start()
         status = program.wait()
         if options.check == "full": machine.audit()
@@ -117,10 +139,36 @@ def _run_in(machine: Machine, path: str, options: Namespace, interruption: Inter
         return CANNOT_RUN
     except CheckFailed as error:
         failure, status = error, CHECK_FAILED
+    except StoppedByObserver as error:
+        failure, status = error, VIOLATION
     except MachineFailed as error:
         failure, status = error, FAILED
+    if printer is not None: printer.close()
     _tell(machine, program, options, status, failure, interruption)
     return status
+
+
+def _watch(
+    machine: Machine, clauses: list[Clause], interruption: Interruption, on_violation: str
+) -> Printer | None:
+    """Has the machine check the invariants; returns what prints reports meanwhile, which is to be closed."""
+    printer = None
+    if on_violation == "report":
+        from aerostat.invariants.printing import Printer
+
+        printer = Printer(complain)
+        machine.when_reported = printer.say
+    if on_violation == "repl":
+        from aerostat.invariants.prompt import ask
+
+        def asked(violation: Violation, m: MachineView) -> bool:
+            with interruption.postponed():
+                return ask(violation, m)
+
+        machine.when_asked = asked
+    for clause in clauses:
+        machine.invariant(clause)
+    return printer
 
 
 def _tell(
@@ -129,7 +177,9 @@ def _tell(
 ) -> None:  # fmt: skip
     """What is said at the end: why the program was ended, and what was asked for."""
     report = program.report if program is not None else None
-    if failure is not None:
+    if isinstance(failure, StoppedByObserver):
+        if not options.json: complain(str(failure))
+    elif failure is not None:
         complain(str(failure))
         from hv.ending import last_traps
 
@@ -151,6 +201,7 @@ def _tell(
             "statistics": statistics | {"unknown_linux_calls": unknown},
             "report": report.as_dict() if report is not None else None,
             "failure": str(failure) if failure is not None else None,
+            "violations": [violation.as_dict() for violation in machine.violations],
         }
         text = json.dumps(result, indent=2)
         if options.json: print(text, file=sys.stderr)
@@ -161,10 +212,17 @@ def _tell(
             except OSError as error:
                 complain(f"the report cannot be written: {error}")
     if options.stats:
+        mine = statistics.pop("invariants", {})
         lines = [f"{name.replace('_', ' ')}: {value}" for name, value in statistics.items() if value != {}]
         if unknown:
             counted = ", ".join(f"{name} ({count})" for name, count in sorted(unknown.items()))
             lines.append(f"Linux calls not served: {counted}")
+        for name, counts in mine.items():
+            lines.append(
+                f"invariant {name}: evaluated {counts['evaluated']} times, the first in {counts['first_ms']} ms, "
+                f"others {counts['mean_us']} us each; "
+                f"{counts['skipped']} skipped, {counts['violated']} violated"
+            )
         print("\n".join(f"aerostat: {line}" for line in lines), file=sys.stderr)
 
 

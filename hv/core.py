@@ -91,6 +91,7 @@ class Core:
             if thread.retry:
                 thread.retry = False
                 self._syscall(thread, thread.engine)
+                if machine.observer is not None: machine.observer.served(thread)
                 continue
             self._run(thread)
 
@@ -111,11 +112,14 @@ class Core:
             acquire()
             self.exits += 1
             if thread.gone or machine.stopping: break
+            observer = machine.observer
+            if observer is not None: observer.arrived(thread, vcpu, trap)
             if trap == SYSCALL: self._syscall(thread, vcpu)
             elif trap == PREEMPTED: self._preempted(thread)
             elif trap == FAULT: self._fault(thread, vcpu)
             elif trap == CRASHED: machine.crash(thread, vcpu)
             else: machine.stray_access(thread, vcpu)
+            if observer is not None: observer.served(thread)
             if R.current != t or machine.stopping or thread.gone: break
         self.vcpu = None
         if trap == CRASHED: machine.vcpus.retire(vcpu)

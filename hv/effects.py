@@ -14,8 +14,10 @@ from hv.gate import Gate
 from hv.guest_memory import GuestMemory
 from hv.page_tables import ADDRESS_MASK, LARGE, PRESENT, TableFrames, encode_entry
 from kernel.objects import (
+    ALIVE,
     DEAD,
     ENDED,
+    ENDING,
     FREE,
     MAPPED,
     MAPPED_BLOCK,
@@ -57,6 +59,9 @@ class Listener(Protocol):
 
     def thread_gone(self, t: int) -> None:
         """Thread t has ended; in the kernel nothing is left of it, but perhaps its status."""
+
+    def process_ending(self, s: int) -> None:
+        """Process s is ending: from now on what it holds is taken from it."""
 
     def process_ended(self, s: int, status: int) -> None:
         """Process s has ended with this status; its memory is gone."""
@@ -135,6 +140,8 @@ class Effects:
                 if k.page[S.id].kind != PROCESS:
                     self._listener.process_ended(S.id, -1)
                     k.process.pop(S.id, None)
+                elif S.state == ENDING and before == ALIVE:
+                    self._listener.process_ending(S.id)
                 elif S.state == ENDED and before != ENDED:
                     self._listener.process_ended(S.id, S.status)
 

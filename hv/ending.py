@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import contextlib
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from abi.calls import BY_NUMBER
-from abi.layout import NATIVE_FIRST
+from abi.layout import EXECUTE, NATIVE_FIRST
 from hv.engine import PAGE_FAULT, PAGE_FAULT_FETCH, PAGE_FAULT_PRESENT, PAGE_FAULT_WRITE, REGISTERS
 from hv.personality import Fault, UserFault
 from hv.report import VECTORS, Report, Trap
@@ -15,6 +15,11 @@ if TYPE_CHECKING:
     from hv.machine import Machine
     from hv.process import Process
     from hv.thread import Thread
+
+
+STACK_WORDS: Final = 256
+"""How far up the stack return addresses are looked for."""
+MOST_CALLS: Final = 8
 
 
 def fault_reason(fault: Fault) -> str:
@@ -60,7 +65,36 @@ def take_report(machine: Machine, process: Process, reason: str, status: int, cu
         for i in range(8):
             stack.append(memory.read_u64(regs.rsp + 8 * i))
     report.stack = stack
+    report.calls = return_addresses(process, regs.rsp)
     return report
 
 
-__all__ = ["fault_reason", "last_traps", "take_report", "trap_name"]
+def return_addresses(process: Process, rsp: int) -> list[int]:
+    """What lies on the stack and points behind a call instruction of the program, the innermost first.
+
+    A guess, as Linux makes it in its oopses: without frame pointers the stack itself does not say what is what."""
+    image, memory = process.image, process.memory
+    if image is None: return []
+    code = [(s.address, s.address + s.file_size) for s in image.segments if s.permissions & EXECUTE]
+    found: list[int] = []
+    with contextlib.suppress(UserFault):
+        for i in range(STACK_WORDS):
+            value = memory.read_u64(rsp + 8 * i)
+            if not any(start + 6 <= value < end for start, end in code): continue
+            if _is_call(memory.observe(value - 6, 6)): found.append(value)
+            if len(found) == MOST_CALLS: break
+    return found
+
+
+def _is_call(before: bytes) -> bool:
+    """The bytes before an address end in a call: relative, or by a register or memory without an index."""
+    if before[1] == 0xE8: return True
+    for length in (2, 3, 6):
+        opcode, modrm = before[6 - length], before[7 - length]
+        if opcode != 0xFF or modrm >> 3 & 7 != 2: continue
+        mode, register = modrm >> 6, modrm & 7
+        if length == {3: 2, 0: 6 if register == 5 else 2, 1: 3, 2: 6}[mode]: return True
+    return False
+
+
+__all__ = ["fault_reason", "last_traps", "return_addresses", "take_report", "trap_name"]

@@ -37,6 +37,10 @@ class BigLock(threading.Condition):
         """The calling thread no longer is a core; it still holds the lock."""
         self._cores.discard(threading.get_ident())
 
+    def in_core(self) -> bool:
+        """The calling thread is a core."""
+        return threading.get_ident() in self._cores
+
     def refuse_cores(self, what: str) -> None:
         """RuntimeError in a core, which cannot do what waits for others."""
         if threading.get_ident() in self._cores:

@@ -32,6 +32,7 @@ from hv.gate import Gate
 from hv.guest_memory import GuestMemory
 from hv.kvm import Kvm
 from hv.lock import BigLock
+from hv.observer import Observer, StoppedByObserver
 from hv.page_tables import TableFrames
 from hv.personality import BLOCKED, RETRY, Fault, Personality, UserFault
 from hv.probe import lstar_cpl
@@ -100,6 +101,8 @@ class Machine:
         self.unknown_calls: Counter[int] = Counter()
         self.last_traps: deque[tuple[int, int, int | None]] = deque(maxlen=16)
         self.programs = 0
+        self.observer: Observer | None = None
+        """Who is told of each exit; set with the big lock held."""
         self._closed = False
         with contextlib.ExitStack() as undo:
             self.kvm = Kvm()
@@ -230,6 +233,13 @@ class Machine:
         # Its core gives it back.  It must be out of the guest before the tables it runs on go.
         for core in self.cores:
             if core.in_guest is vcpu: self._stop(core)
+
+    def process_ending(self, s: int) -> None:
+        # Only when a program's own doing ends it: where the host does, it was interrupted somewhere, and who ends it is
+        # not prepared for what an observer raises.
+        if self.observer is None or not self.lock.in_core(): return
+        process = self.processes.get(s)
+        if process is not None: self.observer.ending(process)
 
     def process_ended(self, s: int, status: int) -> None:
         process = self.processes.pop(s, None)
@@ -469,7 +479,7 @@ class Machine:
     def raise_failure(self) -> None:
         error = self.failure
         if error is None: return
-        if isinstance(error, CheckFailed): raise error
+        if isinstance(error, CheckFailed | StoppedByObserver): raise error
         raise MachineFailed(f"the machine stopped: {error!r}") from error
 
     def _must_be_open(self) -> None:

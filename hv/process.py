@@ -39,6 +39,8 @@ class Process:
         self.function_calls: FunctionCalls | None = None
         self.limit: Timer | None = None
         """What ends it when its time is over."""
+        self.observed: object = None
+        """What an observer keeps about it."""
         self.status: int | None = None
         """Exit status, once it has ended: of the program, or 128 + n when a fault or a limit ended it."""
         self.report: Report | None = None

@@ -51,6 +51,8 @@ class Report:
     """Instructions from rip on, as far as they could be read."""
     stack: Sequence[int] = ()
     """Quadwords from rsp on."""
+    calls: Sequence[int] = ()
+    """What is on the stack that looks like return addresses, the innermost first; some may be left from earlier."""
     traps: Sequence[Trap] = ()
     image: Image | None = None
 
@@ -58,6 +60,17 @@ class Report:
         """The symbol that rip is in, if the image has symbols."""
         if self.image is None or "rip" not in self.registers: return None
         return self.image.symbolize(self.registers["rip"])
+
+    def callers(self) -> list[str]:
+        """The calls by name, with source lines where the image has them: ``transfer+0x31 (bank.c:41)``."""
+        image = self.image
+        if image is None: return []
+        found = []
+        for address in self.calls:
+            # A return address is behind its call, and may belong to the next line, or function.
+            name, line = image.symbolize(address - 1), image.line(address - 1)
+            if name is not None: found.append(f"{name} ({line})" if line else name)
+        return found
 
     def disassembly(self) -> list[str]:
         """The instructions at rip, in Intel syntax."""
@@ -82,6 +95,7 @@ class Report:
             "symbol": self.where(),
             "disassembly": self.disassembly(),
             "stack": [f"{value:#x}" for value in self.stack],
+            "callers": self.callers(),
             "traps": [{"thread": trap.thread, "what": trap.what, "result": trap.result} for trap in self.traps],
         }
 
@@ -95,6 +109,8 @@ class Report:
             lines.append("  " + "  ".join(row))
         if self.code: lines += ["  code:", *(f"    {line}" for line in self.disassembly())]
         if self.stack: lines.append("  stack: " + " ".join(f"{value:x}" for value in self.stack))
+        callers = self.callers()
+        if callers: lines += ["  called from (as the stack suggests):", *(f"    {caller}" for caller in callers)]
         if self.traps:
             lines.append("  last traps, the latest first:")
             for trap in reversed(self.traps):

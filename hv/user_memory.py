@@ -68,6 +68,21 @@ class UserMemory:
         view = self._bytes
         return [view[start : start + n] for start, n in self._extents(va, length, 0)]
 
+    def place(self, va: int) -> tuple[int, int]:
+        """For observers: where the byte at ``va`` is in ``ram``, and how many from there are contiguous, whatever the
+        permissions.  UserFault where nothing is mapped."""
+        if not 0 <= va < USER_END: raise UserFault(va)
+        return self._physical(va, 0)
+
+    def observe(self, va: int, length: int) -> bytes:
+        """For observers: as ``read``, whatever the permissions."""
+        return b"".join(self.loader_views(va, length))
+
+    @property
+    def ram(self) -> memoryview:
+        """The machine's memory, which ``place`` is an index into."""
+        return self._bytes
+
     def read(self, va: int, length: int) -> bytes:
         """``length`` bytes at ``va``."""
         return b"".join(self.views(va, length, write=False))
