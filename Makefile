@@ -9,7 +9,7 @@ STATIC_PACKAGES := gcc=gcc make=make musl-gcc=musl-tools busybox=busybox-static
 LAB_PACKAGES := qemu-system-x86_64=qemu-system-x86 setpriv=util-linux
 BUSYBOX = $(firstword $(wildcard /bin/busybox /usr/bin/busybox) busybox)
 
-.PHONY: all help packages lab-packages setup native userland compiled run test quick lint verify soak mutate lab bench clean
+.PHONY: all help packages lab-packages setup native userland compiled run test quick lint verify soak fuzz mutate lab bench clean
 .DEFAULT_GOAL := all
 
 all: compiled  ## build everything; leaves the command at .venv/bin/aerostat
@@ -62,6 +62,9 @@ lab: all lab-packages  ## the tests on the other kind of host, by hand
 
 bench: all  ## the benchmark of exits: ratios against floors measured in the same run
 	@$(BIN)/python -m bench exits
+
+fuzz: setup  ## random system calls on the kernel alone, until Ctrl-C; what fails is kept in tests/kernel/fuzz/cases
+	@$(BIN)/python -m tests.kernel.fuzz
 
 mutate: all  ## every small change of a kernel transition, and whether specifications and invariants notice (minutes)
 	@$(BIN)/python -m tests.kernel.mutate

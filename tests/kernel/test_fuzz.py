@@ -1,0 +1,115 @@
+"""Random calls from random threads keep every specification and invariant; what once failed does not fail again."""
+
+from __future__ import annotations
+
+import random
+from collections import Counter
+from functools import cache
+from pathlib import Path
+from typing import Final
+
+import pytest
+
+from abi.calls import CALLS, Call
+from abi.errors import EBUSY, error_name
+from tests.kernel.fuzz.__main__ import Found, keep, main
+from tests.kernel.fuzz.cases import FOLDER, read, replay, text_of
+from tests.kernel.fuzz.dice import ROLLS, Dice
+from tests.kernel.fuzz.run import NATIVE, NOT_HERE, SCENES, Run, Shape
+from tests.kernel.fuzz.search import SHAPES, search
+from tests.kernel.mutants import mutant
+
+CALLS_A_SEED: Final = 20_000
+EXAMPLES_A_SEED: Final = 110
+NOT_REACHED: Final = {
+    ("container_create", EBUSY): "the caller's container is ending only while another core is in container_kill",
+    ("container_kill", EBUSY): "only while another core kills it",
+    ("process_create_in", EBUSY): "only while another core kills the container",
+}
+"""Documented errors that calls made one after another do not meet, and why."""
+
+
+@pytest.mark.parametrize("case", sorted(FOLDER.glob("*.calls")), ids=lambda path: path.stem)
+def test_case_that_once_failed(case: Path) -> None:
+    shape, actions = read(case.read_text())
+    replay(shape, actions)
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_100_000_random_calls_with_full_checks(seed: int) -> None:
+    """A fifth of them.  After each sequence the audit is clean, and when all is killed every page is free."""
+    calls = 0
+
+    def done(run: Run) -> None:
+        nonlocal calls
+        calls += run.outcomes.total()
+
+    failure = search(seed, EXAMPLES_A_SEED, done=done)
+    if failure is not None: pytest.fail(text_of(failure.shape, failure.actions, str(failure.error)))
+    assert calls >= CALLS_A_SEED
+
+
+@cache
+def outcomes() -> Counter[tuple[str, int]]:
+    """What calls return in long runs without checks."""
+    found: Counter[tuple[str, int]] = Counter()
+    # In a scene the calls soon change what it is about.
+    runs: list[tuple[Shape, int]] = [(shape, 15_000) for shape in SHAPES]
+    runs += [((12, 1, 511, scene), 600) for scene in SCENES for _ in range(8)]
+    for seed, (shape, actions) in enumerate(runs):
+        dice = random.Random(seed)
+        run = Run(*shape, level="off")
+        for _ in range(actions):
+            run.do(run.choose(Dice(dice.randbytes(ROLLS))))
+        run.finish()
+        found += run.outcomes
+    return found
+
+
+@pytest.mark.parametrize("call", CALLS, ids=lambda call: call.name)
+def test_each_native_call_succeeds_and_fails_in_each_way(call: Call) -> None:
+    if call.name in NOT_HERE: return
+    assert call in NATIVE
+    reached = {-result for name, result in outcomes() if name == call.name}
+    missing = {0, *(error for error, _ in call.errors)} - reached
+    missing -= {error for name, error in NOT_REACHED if name == call.name}
+    assert not missing, f"{call.name} never returned {[error_name(-error) for error in missing]}"
+    assert not any((call.name, -error) in outcomes() for name, error in NOT_REACHED if name == call.name)
+
+
+@pytest.mark.parametrize(
+    ("level", "module", "text", "replacement"),
+    [("full", "process", "W.holder_slot = 0", "pass"), ("off", "scheduler", "R.tail = a", "pass")],
+)
+def test_planted_bug_is_found_and_shrunk_to_a_short_case(
+    level: str, module: str, text: str, replacement: str, tmp_path: Path
+) -> None:
+    """Without checks too: what does not come back shows at the end of a sequence."""
+    planted = mutant(module, text, replacement)
+    failure = search(1, 100, level, planted)
+    assert failure is not None
+    assert len(failure.actions) <= 6
+    case = text_of(failure.shape, failure.actions, str(failure.error))
+    shape, actions = read(case)
+    assert (shape, actions) == (failure.shape, failure.actions)
+    replay(shape, actions)
+    with pytest.raises(type(failure.error)):
+        replay(shape, actions, level, planted=planted)
+    found = Found(1, 100, failure.name, case)
+    path = keep(found, tmp_path)
+    assert path is not None
+    assert read(path.read_text()) == (shape, actions)
+    assert keep(found, tmp_path) is None
+
+
+def test_fuzz_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    folder = tmp_path / "cases"
+    words = ["--seed", "7", "--seeds", "2", "--examples", "20", "--processes", "2", "--check", "off", "--cases"]
+    assert main([*words, str(folder)]) == 0
+    assert capsys.readouterr().out.splitlines()[-1].startswith("2 seeds from 7, ")
+    assert not folder.exists()
+
+
+def test_case_without_a_machine_is_refused() -> None:
+    with pytest.raises(ValueError, match="kernel BLOCKS CORES PAGES"):
+        read("# nothing\nspawn\n")
