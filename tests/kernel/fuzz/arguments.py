@@ -85,8 +85,8 @@ def _small(k: Kernel, t: int, dice: Dice) -> int:
 
 
 BY_NAME: Final[dict[str, Choose]] = {
-    "mmap address": _address, "address": _mapped_or_not, "destination": _destination, "length": _length, "protection": _protection,
-    "entry": _start, "stack": _start, "pages": _quota, "blocks": _few,
+    "mmap address": _address, "address": _mapped_or_not, "destination": _destination, "length": _length,
+    "protection": _protection, "entry": _start, "stack": _start, "pages": _quota, "blocks": _few,
 }  # fmt: skip
 """By an argument's name, with the call's before it where that makes a difference.  Others get small numbers."""
 
