@@ -19,8 +19,12 @@ EBUSY: Final = 16
 EEXIST: Final = 17
 EINVAL: Final = 22
 ENOSPC: Final = 28
+EPIPE: Final = 32
 EDEADLK: Final = 35
 ENOSYS: Final = 38
+EPROTO: Final = 71
+EMSGSIZE: Final = 90
+ETIMEDOUT: Final = 110
 
 MEANINGS: Final[dict[int, str]] = {
     EPERM: "the handle does not permit this",
@@ -33,8 +37,12 @@ MEANINGS: Final[dict[int, str]] = {
     EEXIST: "something is mapped there already",
     EINVAL: "an argument is out of its range",
     ENOSPC: "the table has no free slot",
+    EPIPE: "nobody is at the other end",
     EDEADLK: "waiting for this would wait for ever",
     ENOSYS: "no such call",
+    EPROTO: "the other side does not take what the message carries",
+    EMSGSIZE: "more pages than the other side takes",
+    ETIMEDOUT: "the time is over",
 }
 
 NAMES: Final[dict[int, str]] = {
@@ -48,6 +56,7 @@ def error_name(result: int) -> str:
 
 
 __all__ = [
-    "EAGAIN", "EBADF", "EBUSY", "ECHILD", "EDEADLK", "EEXIST", "EFAULT", "EINTR", "EINVAL", "ENOENT", "ENOMEM",
-    "ENOSPC", "ENOSYS", "EPERM", "ESRCH", "MEANINGS", "NAMES", "OK", "error_name",
+    "EAGAIN", "EBADF", "EBUSY", "ECHILD", "EDEADLK", "EEXIST", "EFAULT", "EINTR", "EINVAL", "EMSGSIZE", "ENOENT",
+    "ENOMEM", "ENOSPC", "ENOSYS", "EPERM", "EPIPE", "EPROTO", "ESRCH", "ETIMEDOUT", "MEANINGS", "NAMES", "OK",
+    "error_name",
 ]  # fmt: skip

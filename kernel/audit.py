@@ -9,13 +9,16 @@ from typing import Any
 from kernel import ledgers
 from kernel.check import CheckFailed
 from kernel.invariants import INVARIANTS
-from kernel.objects import CONTAINER, PROCESS, READY, TABLE, THREAD, Kernel
+from kernel.objects import CONTAINER, ENDPOINT, PROCESS, READY, TABLE, THREAD, Kernel
 
-_KINDS = {"container": CONTAINER, "process": PROCESS, "thread": THREAD, "table": TABLE}
+_KINDS = {"container": CONTAINER, "process": PROCESS, "thread": THREAD, "endpoint": ENDPOINT, "table": TABLE}
 
 
-_BESIDE = {"entry": "permission", "map_page": "map_permission", "handle_object": "handle_generation"}
-"""By row: the one that a clause over it reads at the same index."""
+_BESIDE = {
+    "entry": ("permission",), "map_page": ("map_permission",),
+    "handle_object": ("handle_generation", "handle_rights", "handle_badge"),
+}  # fmt: skip
+"""By row: those that clauses over it read at the same index."""
 _COUNTED = {
     "threads": "thread_count", "handle_stack": "handle_listed", "stack": "listed", "free_stack": "free_count",
     "partial_stack": "partial_count", "children": "child_count", "members": "processes", "path": "depth",
@@ -39,8 +42,8 @@ def items(k: Kernel, domain: str) -> Iterator[tuple[int, int]]:
         holder: Any = k.memory if table == "memory" else getattr(k, table)[id]
         items = getattr(holder, row)
         indices = set(items)
-        beside = _BESIDE.get(row)
-        if beside is not None: indices |= set(getattr(holder, beside))
+        for beside in _BESIDE.get(row, ()):
+            indices |= set(getattr(holder, beside))
         count = _COUNTED.get(row)
         # A count that is too large shows at the first item that was never written.
         if count is not None: indices |= set(range(min(getattr(holder, count), len(items) + 1) + 1))
@@ -58,6 +61,8 @@ def instances(k: Kernel, domain: tuple[str, ...]) -> Iterator[tuple[int, ...]]:
     # A successor that does not rank behind the next in rank does not rank behind those after it.
     ready = sorted((T.core, T.rank, t) for t, T in k.thread.items() if T.state == READY and k.page[t].kind == THREAD)
     yield from pairwise(t for _, _, t in ready)
+    queued = sorted((T.endpoint, T.rank, t) for t, T in k.thread.items() if T.endpoint and k.page[t].kind == THREAD)
+    yield from pairwise(t for _, _, t in queued)
 
 
 def audit(k: Kernel) -> tuple[int, list[CheckFailed]]:

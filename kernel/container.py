@@ -18,6 +18,7 @@ from kernel.objects import (
     CLOSING,
     CONTAINER,
     DEPTH_LIMIT,
+    ENDPOINT,
     MAPPED,
     MAPPED_BLOCK,
     Kernel,
@@ -85,14 +86,15 @@ def container_end(k: Kernel, c: int) -> int:
 
 
 def page_inherit(k: Kernel, p: int) -> int:
-    """A step of ending a container without processes: page or block p, which others still map, passes to the parent,
-    charge included, and is refunded there when the last mapping goes.  -EINVAL: not such a page."""
+    """A step of ending a container without processes: page or block p, which others still map, or endpoint p, which
+    others still name, passes to the parent, charge included, and is refunded there when the last use of it goes.
+    -EINVAL: not such a page."""
     P = k.page[p]
-    if P.kind != MAPPED and P.kind != MAPPED_BLOCK: return -EINVAL
+    if P.kind != MAPPED and P.kind != MAPPED_BLOCK and P.kind != ENDPOINT: return -EINVAL
     C = k.container[P.owner]
     if C.state != CLOSING or C.processes != 0: return -EINVAL
     A = k.container[C.parent]
-    if P.kind == MAPPED:
+    if P.kind != MAPPED_BLOCK:
         C.used_pages = C.used_pages - 1
         A.used_pages = A.used_pages + 1
     else:

@@ -10,7 +10,21 @@ from collections.abc import Callable
 from typing import Any, Final
 
 from abi.layout import BLOCK_PAGES
-from kernel.objects import BLOCK_SPLIT, FREE, Block, Container, Kernel, Ledger, Page, PageTable, Process, Row
+from kernel.objects import (
+    BLOCK_SPLIT,
+    FREE,
+    RECEIVE,
+    SEND,
+    Block,
+    Container,
+    Kernel,
+    Ledger,
+    Page,
+    PageTable,
+    Process,
+    Row,
+)  # fmt: skip
+from kernel.view import OldRow
 
 
 def block_free_pages(kind: int, carved: int, listed: int) -> int:
@@ -67,6 +81,28 @@ def _handles(ledger: Ledger, process: Process, old: Any) -> None:
         ledger.handles[process.id] += (process.handle_object[index] != 0) - (before != 0)
 
 
+def _name(ledger: Ledger, endpoint: int, rights: int, by: int) -> None:
+    """A handle with these rights, if it names an endpoint, counts ``by`` more."""
+    if endpoint == 0 or rights == 0: return
+    ledger.namings[endpoint] += by
+    if rights & SEND: ledger.senders[endpoint] += by
+    if rights & RECEIVE: ledger.receivers[endpoint] += by
+
+
+def _endpoint_names(ledger: Ledger, process: Process, old: Any) -> None:
+    objects, rights = old.handle_object, old.handle_rights
+    written = {*objects} if isinstance(objects, OldRow) else set()
+    if isinstance(rights, OldRow): written |= {*rights}
+    for slot in written:
+        _name(ledger, objects[slot], rights[slot], -1)
+        _name(ledger, process.handle_object[slot], process.handle_rights[slot], 1)
+
+
+def _pager(ledger: Ledger, process: Process, old: Any) -> None:
+    _name(ledger, old.pager, SEND, -1)
+    _name(ledger, process.pager, SEND, 1)
+
+
 Rule = Callable[[Ledger, Any, Any], None]
 
 RULES: Final[dict[str, tuple[tuple[frozenset[str], Rule], ...]]] = {
@@ -77,6 +113,8 @@ RULES: Final[dict[str, tuple[tuple[frozenset[str], Rule], ...]]] = {
     "process": (
         (frozenset({"map_page"}), _mapped),
         (frozenset({"handle_object"}), _handles),
+        (frozenset({"handle_object", "handle_rights"}), _endpoint_names),
+        (frozenset({"pager"}), _pager),
     ),
 }  # fmt: skip
 """By table: how a ledger follows an object of which any of these fields was written, given what it was.  (An old row
@@ -99,6 +137,9 @@ def count(k: Kernel) -> Ledger:
             ledger.mappings[number] += 1
         handles = sum(1 for value in process.handle_object.values() if value != 0)
         if handles: ledger.handles[process.id] = handles
+        for slot, rights in process.handle_rights.items():
+            _name(ledger, process.handle_object[slot], rights, 1)
+        _name(ledger, process.pager, SEND, 1)
     for container in k.container.values():
         ledger.promised_pages += container.pages
         ledger.promised_blocks += container.blocks

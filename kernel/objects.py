@@ -21,8 +21,9 @@ TABLE: Final = 3
 CONTAINER: Final = 4
 PROCESS: Final = 5
 THREAD: Final = 6
+ENDPOINT: Final = 7
 
-KIND_NAMES: Final = ("free", "mapped", "mapped 2 MiB", "table", "container", "process", "thread")
+KIND_NAMES: Final = ("free", "mapped", "mapped 2 MiB", "table", "container", "process", "thread", "endpoint")
 
 # What a 2 MiB block is (Block.kind).
 BLOCK_FREE: Final = 0
@@ -36,6 +37,29 @@ RUNNING: Final = 1
 READY: Final = 2
 BLOCKED: Final = 3
 DEAD: Final = 4
+
+# What a blocked thread waits for with an endpoint (Thread.waits).
+SENDING: Final = 1
+"""In the queue of an endpoint with a message that nobody has received."""
+CALLING: Final = 2
+"""The same; who receives the message is to reply."""
+RECEIVING: Final = 3
+"""In the queue of an endpoint, for a message."""
+AWAITING: Final = 4
+"""Its call was received: it waits for the reply."""
+
+# What a handle to an endpoint allows: any sum of these.
+SEND: Final = 1
+RECEIVE: Final = 2
+GRANT: Final = 4
+"""Passing the handle on to other processes."""
+
+# What a message carries besides its words (Thread.item).
+SHARE: Final = 1
+"""Pages, mapped by both from then on."""
+MOVE: Final = 2
+"""Pages, with their charge: the sender has them no more."""
+HANDLE: Final = 3
 
 # Process states.
 NEW: Final = 1
@@ -194,7 +218,8 @@ class Process(Object):
     __slots__ = ("container", "place", "state", "status", "root", "mappings", "map_page", "map_permission",
                  "thread_count", "threads", "holder", "holder_slot", "hosted", "waiter",
                  "handle_count", "handle_opened", "handle_carved", "handle_listed", "handle_stack", "handle_position",
-                 "handle_object", "handle_generation")  # fmt: skip
+                 "handle_object", "handle_generation", "handle_rights", "handle_badge",
+                 "pager", "pager_badge")  # fmt: skip
     table_name = "process"
 
     def __init__(self, id: int) -> None:
@@ -233,13 +258,22 @@ class Process(Object):
         self.handle_object: Row = Row()
         self.handle_generation: Row = Row()
         """Of open handles; 0 where the slot is empty."""
+        self.handle_rights: Row = Row()
+        """Of handles to endpoints: SEND + RECEIVE + GRANT; 0 for other handles."""
+        self.handle_badge: Row = Row()
+        """Of handles to endpoints: the number that receivers are told of messages sent by it."""
+        self.pager: int = 0
+        """The endpoint that its page faults are sent to; 0 for none."""
+        self.pager_badge: int = 0
 
 
 class Thread(Object):
     """A thread.  Its registers are the hypervisor's; the kernel knows its state, queue, and what it waits for."""
 
     __slots__ = ("process", "position", "state", "status", "core", "next", "previous", "rank",
-                 "holder_slot", "joiner", "waiting_for", "result")  # fmt: skip
+                 "holder_slot", "joiner", "waiting_for", "result",
+                 "waits", "endpoint", "partner", "caller", "badge", "item", "item_first", "item_count", "item_rights",
+                 "window", "window_pages", "takes", "fault")  # fmt: skip
     table_name = "thread"
 
     def __init__(self, id: int) -> None:
@@ -252,7 +286,7 @@ class Thread(Object):
         self.core: int = 0
         self.next: int = 0
         self.previous: int = 0
-        """Neighbours in its core's run queue, if ready."""
+        """Neighbours in its core's run queue, if ready; in the queue of an endpoint, if it waits in one."""
         self.rank: int = 0
         """Its ticket in the queue: ranks grow from head to tail."""
         self.holder_slot: int = 0
@@ -263,6 +297,58 @@ class Thread(Object):
         """The thread or process whose end it waits for."""
         self.result: int = 0
         """What the call it was blocked in returns."""
+        self.waits: int = 0
+        """SENDING, CALLING, RECEIVING or AWAITING; 0 if it waits for no message."""
+        self.endpoint: int = 0
+        """The endpoint in whose queue it is."""
+        self.partner: int = 0
+        """The thread that received its call, if it is AWAITING."""
+        self.caller: int = 0
+        """The thread that waits for its reply."""
+        self.badge: int = 0
+        """That of the handle by which it sends, while it waits in a queue."""
+        self.item: int = 0
+        """What its message carries, while it waits in a queue: SHARE, MOVE, HANDLE or 0."""
+        self.item_first: int = 0
+        """The first virtual page, or the handle's slot."""
+        self.item_count: int = 0
+        """Pages, or the handle's generation."""
+        self.item_rights: int = 0
+        """The permissions, or rights, that the receiver gets."""
+        self.window: int = 0
+        """The first virtual page of where it takes pages that a message carries."""
+        self.window_pages: int = 0
+        """How many it takes; 0 for none."""
+        self.takes: int = 0
+        """1 if it takes handles that messages carry."""
+        self.fault: int = 0
+        """The virtual page that its pager is asked for; 0 if it waits for no pager."""
+
+
+class Endpoint(Object):
+    """Where threads meet: a FIFO of those that wait to send, or of those that wait to receive."""
+
+    __slots__ = ("head", "tail", "ticket", "receiving", "references", "senders", "receivers", "signals", "timer")
+    table_name = "endpoint"
+
+    def __init__(self, id: int) -> None:
+        self.id = id
+        self.head: int = 0
+        self.tail: int = 0
+        self.ticket: int = 0
+        """The rank of the next thread in the queue."""
+        self.receiving: int = 0
+        """1 if those in the queue wait to receive; of no meaning while it is empty."""
+        self.references: int = 0
+        """Handles to it, and processes whose pager it is."""
+        self.senders: int = 0
+        """Those of them that can send."""
+        self.receivers: int = 0
+        """Those of them that can receive."""
+        self.signals: int = 0
+        """Interrupts and expiries that nobody has received."""
+        self.timer: int = 0
+        """1 if a timer is bound to it."""
 
 
 class PageTable(Object):
@@ -344,7 +430,7 @@ class Ledger:
     """Counts and sums over all objects, kept beside the state for the invariants to speak of (kernel.ledgers)."""
 
     __slots__ = ("owned", "owned_blocks", "in_use", "mappings", "used", "mapped", "handles",
-                 "free_pages", "promised_pages", "promised_blocks")  # fmt: skip
+                 "namings", "senders", "receivers", "free_pages", "promised_pages", "promised_blocks")  # fmt: skip
 
     def __init__(self) -> None:
         self.owned: Row = Row()
@@ -361,6 +447,12 @@ class Ledger:
         """process -> virtual pages mapped"""
         self.handles: Row = Row()
         """process -> handles open"""
+        self.namings: Row = Row()
+        """endpoint -> handles to it and processes whose pager it is"""
+        self.senders: Row = Row()
+        """endpoint -> those of them that can send"""
+        self.receivers: Row = Row()
+        """endpoint -> those of them that can receive"""
         self.free_pages: int = 0
         self.promised_pages: int = 0
         self.promised_blocks: int = 0
@@ -369,7 +461,7 @@ class Ledger:
 class Kernel:
     """The whole state of the microkernel."""
 
-    __slots__ = ("memory", "page", "block", "container", "process", "thread", "table", "core",
+    __slots__ = ("memory", "page", "block", "container", "process", "thread", "endpoint", "table", "core",
                  "cores", "root", "ledger", "journal", "log")  # fmt: skip
 
     def __init__(self) -> None:
@@ -379,6 +471,7 @@ class Kernel:
         self.container: Table[Container] = Table(Container)
         self.process: Table[Process] = Table(Process)
         self.thread: Table[Thread] = Table(Thread)
+        self.endpoint: Table[Endpoint] = Table(Endpoint)
         self.table: Table[PageTable] = Table(PageTable)
         self.core: Table[Core] = Table(Core)
         self.cores: int = 0
@@ -389,5 +482,7 @@ class Kernel:
         self.log = self.journal.append
 
 
-TABLES: Final[dict[int, str]] = {CONTAINER: "container", PROCESS: "process", THREAD: "thread", TABLE: "table"}
+TABLES: Final[dict[int, str]] = {
+    CONTAINER: "container", PROCESS: "process", THREAD: "thread", ENDPOINT: "endpoint", TABLE: "table",
+}  # fmt: skip
 """The table that holds the object a page of this kind is charged for."""

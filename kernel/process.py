@@ -8,6 +8,7 @@ Ending is a sequence of small steps, so that it can be interleaved with others' 
 from __future__ import annotations
 
 from abi.errors import EBUSY, ECHILD, EINVAL, ENOMEM, ENOSPC, ESRCH, OK
+from kernel.endpoint import drop_endpoint, unset_pager
 from kernel.handles import close_handle, handle_available, handle_value, object_of, open_handle
 from kernel.objects import (
     ACTIVE,
@@ -17,6 +18,7 @@ from kernel.objects import (
     CONTAINER,
     ENDED,
     ENDING,
+    ENDPOINT,
     NEW,
     PROCESS,
     RUNNING,
@@ -163,6 +165,9 @@ def handle_drop(k: Kernel, s: int, slot: int) -> int:
     if S.thread_count != 0: return -EBUSY
     o = S.handle_object[slot]
     if o == 0: return -ESRCH
+    if k.page[o].kind == ENDPOINT:
+        drop_endpoint(k, s, slot)
+        return OK
     close_handle(k, s, slot)
     if k.page[o].kind == THREAD:
         free_thread(k, o)
@@ -192,6 +197,7 @@ def process_finish(k: Kernel, s: int) -> int:
     x = S.root
     X = k.table[x]
     if X.used != 0: return -EBUSY
+    unset_pager(k, s)
     X.level = 0
     X.process = 0
     S.root = 0

@@ -97,9 +97,10 @@ def thread_block(k: Kernel, t: int) -> int:
 
 
 def thread_wake(k: Kernel, t: int) -> int:
-    """Blocked thread t, which waits for no thread's or process's end, becomes ready.  -EINVAL: it is not blocked so."""
+    """Blocked thread t, which waits for no thread's or process's end and no message, becomes ready.  -EINVAL: it is not
+    blocked so."""
     T = k.thread[t]
     if T.state != BLOCKED: return -EINVAL
-    if T.waiting_for != 0: return -EINVAL
+    if T.waiting_for != 0 or T.waits != 0: return -EINVAL
     enqueue(k, t)
     return OK

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abi.errors import EBUSY, ECHILD, EDEADLK, EINVAL, ENOMEM, ENOSPC, ESRCH, OK
 from kernel.handles import close_handle, handle_available, handle_value, object_of, open_handle
+from kernel.message import desert, withdraw
 from kernel.objects import ALIVE, BLOCKED, DEAD, ENDING, KILLED, NEW, READY, RUNNING, THREAD, Kernel
 from kernel.page_allocator import allocate_page, free_page
 from kernel.scheduler import dequeue, enqueue
@@ -53,12 +54,15 @@ def thread_create(k: Kernel, t: int) -> int:
 
 
 def unlink_thread(k: Kernel, t: int) -> None:
-    """Takes thread t off its core or queue, out of what it waits for, and out of its process."""
+    """Takes thread t off its core or queue, out of what it waits for, and out of its process; who waits for its reply
+    learns that there will be none."""
     T = k.thread[t]
     if T.state == RUNNING:
         R = k.core[T.core]
         R.current = 0
     if T.state == READY: dequeue(k, t)
+    if T.waits != 0: withdraw(k, t)
+    desert(k, t)
     o = T.waiting_for
     if o != 0:
         if k.page[o].kind == THREAD:
@@ -89,6 +93,10 @@ def free_thread(k: Kernel, t: int) -> None:
     T.result = 0
     T.joiner = 0
     T.holder_slot = 0
+    if T.window_pages != 0 or T.window != 0:
+        T.window = 0
+        T.window_pages = 0
+    if T.takes != 0: T.takes = 0
     free_page(k, t)
 
 

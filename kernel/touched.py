@@ -34,14 +34,24 @@ BEYOND: Final[dict[str, tuple[Beyond, ...]]] = {
     "process": (
         ("root", "table", ("root",), ("table_place",)),
         ("waiter", "thread", ("waiter",), ("thread_waits",)),
+        ("pager", "endpoint", ("pager",), ("endpoint_references",)),
     ),
     "thread": (
         ("core", "core", ("state", "core", "next", "previous"), ("core_current", "core_queue")),
         ("next", "thread", ("state", "core", "next", "rank"), ("thread_queue", "queue_ends")),
         ("previous", "thread", ("state", "core", "previous", "rank"), ("thread_queue", "queue_ends")),
+        ("endpoint", "endpoint", ("endpoint", "next", "previous", "waits"), ("endpoint_queue",)),
+        ("next", "thread", ("endpoint", "next", "rank", "waits"), ("message_queue", "message_ends")),
+        ("previous", "thread", ("endpoint", "previous", "rank", "waits"), ("message_queue", "message_ends")),
+        ("partner", "thread", ("partner", "waits"), ("message_caller",)),
+        ("caller", "thread", ("caller", "state"), ("message_partner",)),
         ("joiner", "thread", ("joiner",), ("thread_waits",)),
         ("waiting_for", "thread", ("waiting_for", "process"), ("thread_joiner",)),
         ("waiting_for", "process", ("state", "waiting_for", "process"), ("process_waiter",)),
+    ),
+    "endpoint": (
+        ("head", "thread", ("head",), ("message_queue", "message_ends")),
+        ("tail", "thread", ("tail", "ticket"), ("message_queue", "message_ends")),
     ),
     "core": (
         ("current", "thread", ("current",), ("thread_running",)),
@@ -58,6 +68,7 @@ ROWS_BEYOND: Final[dict[tuple[str, str], tuple[tuple[str, tuple[str, ...]], ...]
     ("process", "threads"): (("thread", ("thread_position",)),),
     ("process", "handle_object"): (
         ("thread", ("thread_handle",)), ("process", ("process_holder",)), ("container", ("container_holder",)),
+        ("endpoint", ("endpoint_references",)),
     ),
     ("container", "children"): (("container", ("container_place",)),),
     ("container", "members"): (("process", ("process_place",)),),
@@ -70,6 +81,8 @@ ITEM_OF: Final[dict[tuple[str, str], str]] = {
     ("table", "permission"): "table.entry",
     ("process", "map_permission"): "process.map_page",
     ("process", "handle_generation"): "process.handle_object",
+    ("process", "handle_rights"): "process.handle_object",
+    ("process", "handle_badge"): "process.handle_object",
 }
 """Rows whose items clauses over another row of the same object are about, at the same index."""
 
@@ -120,7 +133,7 @@ LONGEST: Final = 4096
 
 OBJECTS: Final[dict[str, dict[str, Clause]]] = {
     table: {clause.name: clause for clause in INVARIANTS.values() if clause.domain == (table,)}
-    for table in ("memory", "page", "block", "container", "process", "thread", "table", "core")
+    for table in ("memory", "page", "block", "container", "process", "thread", "table", "endpoint", "core")
 }
 ITEMS: Final[dict[str, list[Clause]]] = {
     domain: [clause for clause in INVARIANTS.values() if clause.domain == (domain,)]
@@ -207,7 +220,7 @@ class Evaluation:
             if any((table, field) in UNBOUNDED for field in shape.written[n]): self._line("raise Unbounded")
             self._led_to(n)
             self._beyond(n)
-            if table == "thread" and shape.reading(n, PAIRS, ("state", "rank", "core")):
+            if table == "thread" and shape.reading(n, PAIRS, ("state", "rank", "core", "endpoint")):
                 self._call(_neighbours, f"o{n}, was{n}")
             self._counts(n)
         for n, row, entries in shape.rows:
@@ -300,6 +313,9 @@ class Evaluation:
             for target, names in ROWS_BEYOND.get((table, row), ()):
                 clauses = [OBJECTS[target][name] for name in names]
                 self._reaches(target, clauses, f"o{n}.{row}[journal[{j}][2]]", f"journal[{j}][3]")
+            if (table, row) == ("process", "handle_rights"):  # what the slot names, the row beside says
+                clauses = [OBJECTS["endpoint"]["endpoint_references"]]
+                self._reaches("endpoint", clauses, f"o{n}.handle_object[journal[{j}][2]]")
             if (table, row) in (("process", "handle_object"), ("process", "handle_position")):
                 self._evaluate(ITEMS["process.handle_stack"], f"id{n}, o{n}.handle_position[journal[{j}][2]]")
             if (table, row) == ("process", "handle_position"):
@@ -351,9 +367,9 @@ class Evaluation:
 
 
 def _neighbours(k: Kernel, T: Any, was: Any) -> Broken | None:
-    """The clauses about pairs of threads, for those among ready thread T and its neighbours in the queue, now and
+    """The clauses about pairs of threads, for those among queued thread T and its neighbours in the queue, now and
     before.  (Where only the link between two threads has changed, ``thread_queue`` ties it to what else has.)"""
-    if T.state != READY: return None
+    if T.state != READY and T.endpoint == 0: return None
     near = {T.id, T.next, was.next, T.previous, was.previous}
     near.discard(0)
     for t, u in permutations(near, 2):

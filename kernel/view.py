@@ -9,7 +9,20 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, Final
 
-from kernel.objects import Block, Container, Core, Kernel, Memory, Object, Page, PageTable, Process, Row, Thread
+from kernel.objects import (
+    Block,
+    Container,
+    Core,
+    Endpoint,
+    Kernel,
+    Memory,
+    Object,
+    Page,
+    PageTable,
+    Process,
+    Row,
+    Thread,
+)  # fmt: skip
 
 
 class OldRow(dict[int, int]):
@@ -50,11 +63,11 @@ def _old_class(of: type[Object]) -> type[OldObject]:
 
 
 OLD_CLASSES: Final[dict[type[Object], type[OldObject]]] = {
-    of: _old_class(of) for of in (Memory, Block, Page, Container, Process, Thread, PageTable, Core)
+    of: _old_class(of) for of in (Memory, Block, Page, Container, Process, Thread, Endpoint, PageTable, Core)
 }
 
 
-TABLE_NAMES: Final = ("page", "block", "container", "process", "thread", "table", "core")
+TABLE_NAMES: Final = ("page", "block", "container", "process", "thread", "endpoint", "table", "core")
 
 
 class OldTable(dict[int, Any]):
@@ -74,7 +87,8 @@ def _old_table(live: dict[int, Any]) -> OldTable:
 class OldKernel:
     """The state as it was."""
 
-    __slots__ = ("written", "page", "block", "container", "process", "thread", "table", "core", "cores", "root")
+    __slots__ = ("written", "page", "block", "container", "process", "thread", "endpoint", "table", "core", "cores",
+                 "root")  # fmt: skip
 
     def __init__(self, k: Kernel) -> None:
         self.written: dict[str, OldTable] = {name: _old_table(getattr(k, name)) for name in TABLE_NAMES}
@@ -85,6 +99,7 @@ class OldKernel:
         self.container: Any = self.written["container"]
         self.process: Any = self.written["process"]
         self.thread: Any = self.written["thread"]
+        self.endpoint: Any = self.written["endpoint"]
         self.table: Any = self.written["table"]
         self.core: Any = self.written["core"]
         self.cores = k.cores

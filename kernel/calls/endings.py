@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from abi.errors import OK
 from kernel.calls.memory import MemoryCalls
-from kernel.objects import ACTIVE, ALIVE, ENDED, ENDING, KILLED, MAPPED, MAPPED_BLOCK, NEW, PROCESS
+from kernel.objects import ACTIVE, ALIVE, ENDED, ENDING, ENDPOINT, KILLED, MAPPED, MAPPED_BLOCK, NEW, PROCESS
 
 if TYPE_CHECKING:
     from kernel import container, process, thread
@@ -55,7 +55,7 @@ class Endings(MemoryCalls):
                 if k.process[s].state in (NEW, ALIVE): step(process.process_end, s, KILLED)
                 self.take_down(s)
                 if k.page[s].kind == PROCESS and k.process[s].state == ENDED: step(process.process_forget, s)
-            for p in [p for p, P in k.page.items() if P.owner == ending and P.kind in (MAPPED, MAPPED_BLOCK)]:
+            for p in [p for p, P in k.page.items() if P.owner == ending and P.kind in (MAPPED, MAPPED_BLOCK, ENDPOINT)]:
                 step(container.page_inherit, p)
             result = step(container.container_finish, ending)
             assert result == OK, result

@@ -39,7 +39,7 @@ class Clause(NamedTuple):
 COUNTED_FROM: Final[dict[str, tuple[str, ...]]] = {
     "owned": ("page", "owner"), "owned_blocks": ("block", "owner"), "in_use": ("page", "kind", "block"),
     "mappings": ("process", "map_page"), "used": ("table", "entry"), "mapped": ("process", "map_page"),
-    "handles": ("process", "handle_object"),
+    "handles": ("process", "handle_object"), "namings": ("process", "handle_object", "handle_rights", "pager"),
     "free_pages": ("block", "kind", "carved", "listed"), "promised_pages": ("container", "pages"),
     "promised_blocks": ("container", "blocks"),
 }  # fmt: skip
@@ -76,8 +76,9 @@ def live(k: Kernel, id: int, kind: int) -> bool:
     return k.page[id].kind == kind
 
 
-from kernel.invariants import address_spaces, containers, memory, processes, threads  # noqa: E402  (they register themselves)
+from kernel.invariants import address_spaces, containers, endpoints, memory, messages, processes, threads  # noqa: E402  (they register themselves)
 
 __all__ = [
-    "INVARIANTS", "Clause", "address_spaces", "containers", "invariant", "live", "memory", "processes", "threads",
+    "INVARIANTS", "Clause", "address_spaces", "containers", "endpoints", "invariant", "live", "memory", "messages",
+    "processes", "threads",
 ]  # fmt: skip

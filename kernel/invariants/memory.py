@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from abi.layout import BLOCK_PAGES
 from kernel.invariants import invariant
-from kernel.objects import BLOCK_FREE, BLOCK_SPLIT, BLOCK_WHOLE, CONTAINER, FREE, MAPPED, MAPPED_BLOCK, THREAD, Kernel
+from kernel.objects import BLOCK_FREE, BLOCK_SPLIT, BLOCK_WHOLE, CONTAINER, ENDPOINT, FREE, MAPPED, MAPPED_BLOCK, Kernel
 
 
 @invariant("page")
@@ -15,7 +15,7 @@ def page_owner(k: Kernel, p: int) -> bool:
     """A page is free and nobody's, or of a known kind and charged to a container."""
     P = k.page[p]
     if P.kind == FREE: return P.owner == 0
-    if P.kind < FREE or P.kind > THREAD: return False
+    if P.kind < FREE or P.kind > ENDPOINT: return False
     return k.page[P.owner].kind == CONTAINER
 
 

@@ -9,6 +9,7 @@ from kernel.objects import (
     CONTAINER,
     DEAD,
     ENDED,
+    ENDPOINT,
     HANDLES,
     NEW,
     PROCESS,
@@ -78,13 +79,14 @@ def process_handles(k: Kernel, s: int) -> bool:
 
 @invariant("process.handle_object")
 def handle_object(k: Kernel, s: int, i: int) -> bool:
-    """An open handle has a generation and names a thread, process or container that knows the slot; a closed slot is
-    clean."""
+    """An open handle has a generation and names an endpoint, or a thread, process or container that knows the slot; a
+    closed slot is clean."""
     S = k.process[s]
     o = S.handle_object[i]
     if o == 0: return S.handle_generation[i] == 0
     if k.page[s].kind != PROCESS or i < 0 or i >= S.handle_carved: return False
     if S.handle_generation[i] < 1 or S.handle_generation[i] > S.handle_opened: return False
+    if k.page[o].kind == ENDPOINT: return True
     if k.page[o].kind == THREAD: return k.thread[o].process == s and k.thread[o].holder_slot == i
     if k.page[o].kind == CONTAINER: return k.container[o].holder == s and k.container[o].holder_slot == i
     return k.page[o].kind == PROCESS and k.process[o].holder == s and k.process[o].holder_slot == i

@@ -22,6 +22,9 @@ def thread_charge(k: Kernel, t: int) -> bool:
         return k.page[t].owner == k.process[T.process].container
     if T.state != 0 or T.process != 0 or T.position != 0 or T.core != 0 or T.holder_slot != 0: return False
     if T.status != 0 or T.result != 0 or T.joiner != 0 or T.waiting_for != 0: return False
+    if T.waits != 0 or T.endpoint != 0 or T.partner != 0 or T.caller != 0 or T.badge != 0 or T.fault != 0: return False
+    if T.item != 0 or T.item_first != 0 or T.item_count != 0 or T.item_rights != 0: return False
+    if T.window != 0 or T.window_pages != 0 or T.takes != 0: return False
     return T.next == 0 and T.previous == 0 and T.rank == 0
 
 
@@ -54,11 +57,11 @@ def thread_running(k: Kernel, t: int) -> bool:
 
 @invariant("thread")
 def thread_queue(k: Kernel, t: int) -> bool:
-    """A ready thread has a ticket and is linked both ways with its neighbours in its core's queue; another is in
-    none."""
+    """A ready thread has a ticket and is linked both ways with its neighbours in its core's queue; one that is
+    neither ready nor in the queue of an endpoint is in none."""
     T = k.thread[t]
     if k.page[t].kind != THREAD: return True
-    if T.state != READY: return T.next == 0 and T.previous == 0 and T.rank == 0
+    if T.state != READY: return T.endpoint != 0 or (T.next == 0 and T.previous == 0 and T.rank == 0)
     R = k.core[T.core]
     if T.rank < 1 or T.rank >= R.ticket: return False
     a = T.previous

@@ -100,9 +100,20 @@ class _Nothing(Frame):
 
 NOTHING: Final = _Nothing({}, ())
 
-from kernel.specs import address_spaces, containers, processes, quotas, scheduling, sharing, threads  # noqa: E402  (they register themselves)
+from kernel.specs import (  # noqa: E402  (they register themselves)
+    address_spaces,
+    containers,
+    endpoints,
+    messages,
+    processes,
+    quotas,
+    scheduling,
+    sharing,
+    threads,
+)
 
 __all__ = [
-    "NOTHING", "SPECIFICATIONS", "Frame", "Specification", "State", "address_spaces", "containers", "processes",
-    "quotas", "scheduling", "sharing", "specification", "threads",
+    "NOTHING", "SPECIFICATIONS", "Frame", "Specification", "State", "address_spaces", "containers", "endpoints",
+    "messages", "processes", "quotas", "scheduling", "sharing",
+    "specification", "threads",
 ]  # fmt: skip

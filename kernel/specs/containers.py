@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from abi.errors import EBUSY, EINVAL, ENOMEM, ENOSPC, ESRCH
-from kernel.objects import ACTIVE, ALIVE, CLOSING, CONTAINER, DEPTH_LIMIT, FREE, MAPPED, MAPPED_BLOCK
+from kernel.objects import ACTIVE, ALIVE, CLOSING, CONTAINER, DEPTH_LIMIT, ENDPOINT, FREE, MAPPED, MAPPED_BLOCK
 from kernel.specs import Frame, State, specification
-from kernel.specs.threads import handle_closed, handle_opened, handle_room, named, page_becomes
+from kernel.specs.handles import handle_closed, handle_opened, handle_room, named
+from kernel.specs.quotas import page_becomes
 
 CONTAINER_FIELDS = (
     "state", "parent", "depth", "path", "position", "holder", "holder_slot", "pages", "blocks", "core", "cores_of",
@@ -61,13 +62,13 @@ def container_end(old: State, new: State, f: Frame, result: int, c: int) -> bool
 
 @specification
 def page_inherit(old: State, new: State, f: Frame, result: int, p: int) -> bool:
-    """The page, mapped as before, is the parent's, who is charged for it out of nobody's quota."""
+    """The page, mapped or named as before, is the parent's, who is charged for it out of nobody's quota."""
     P = old.page[p]
     c = P.owner
-    if P.kind not in (MAPPED, MAPPED_BLOCK): return result == -EINVAL
+    if P.kind not in (MAPPED, MAPPED_BLOCK, ENDPOINT): return result == -EINVAL
     if old.container[c].state != CLOSING or old.container[c].processes != 0: return result == -EINVAL
     a = old.container[c].parent
-    field = "used_pages" if P.kind == MAPPED else "used_blocks"
+    field = "used_blocks" if P.kind == MAPPED_BLOCK else "used_pages"
     f.may("page", p, "owner")
     f.may("container", c, field)
     f.may("container", a, field)

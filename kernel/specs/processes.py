@@ -11,6 +11,7 @@ from kernel.objects import (
     CONTAINER,
     ENDED,
     ENDING,
+    ENDPOINT,
     FREE,
     NEW,
     PROCESS,
@@ -19,19 +20,11 @@ from kernel.objects import (
     THREAD,
 )  # fmt: skip
 from kernel.specs import Frame, State, specification
-from kernel.specs.quotas import charged
+from kernel.specs.endpoints import endpoint_dropped, pager_unset
+from kernel.specs.handles import HANDLE_FIELDS, handle_closed, handle_opened, handle_room, named
+from kernel.specs.quotas import charged, page_becomes
 from kernel.specs.scheduling import off_core
-from kernel.specs.threads import (
-    HANDLE_FIELDS,
-    handle_closed,
-    handle_opened,
-    handle_room,
-    named,
-    page_becomes,
-    thread_added,
-    thread_freed,
-    woken,
-)  # fmt: skip
+from kernel.specs.threads import thread_added, thread_freed, woken
 
 PROCESS_FIELDS = (
     "container", "place", "state", "status", "root", "holder", "holder_slot", "hosted", "waiter", *HANDLE_FIELDS,
@@ -53,8 +46,8 @@ def process_added(old: State, new: State, f: Frame, c: int, s: int) -> bool:
     return charged(old, new, f, c, 2, 0) and bool(new.container[c].processes == n + 1)
 
 
-def process_freed(old: State, new: State, f: Frame, s: int, root: int) -> bool:
-    """Nothing is left of process s (nor of its root table, if it still had one: 1 or 0)."""
+def process_freed(old: State, new: State, f: Frame, s: int, beside: int) -> bool:
+    """Nothing is left of process s, and its container is charged neither for it nor for ``beside`` pages more."""
     c = old.process[s].container
     n = old.container[c].processes - 1
     f.may("process", s, *PROCESS_FIELDS)
@@ -64,7 +57,7 @@ def process_freed(old: State, new: State, f: Frame, s: int, root: int) -> bool:
     f.may_item("container", c, "members", old.process[s].place)
     if not page_becomes(old, new, f, s, PROCESS, FREE): return False
     if new.container[c].processes != n: return False
-    return charged(old, new, f, c, -1 - root, 0)
+    return charged(old, new, f, c, -1 - beside, 0)
 
 
 @specification
@@ -139,11 +132,13 @@ def process_end(old: State, new: State, f: Frame, result: int, s: int, status: i
 
 @specification
 def handle_drop(old: State, new: State, f: Frame, result: int, s: int, slot: int) -> bool:
-    """The handle is closed; an ended object behind it is freed, a process that never started is ending."""
+    """The handle is closed; an ended object behind it is freed, an endpoint that nobody else names too, a process that
+    never started is ending."""
     if old.page[s].kind != PROCESS or old.process[s].state != ENDING: return result == -EINVAL
     if old.process[s].thread_count != 0: return result == -EBUSY
     o = old.process[s].handle_object[slot]
     if o == 0: return result == -ESRCH
+    if old.page[o].kind == ENDPOINT: return result == 0 and endpoint_dropped(old, new, f, s, slot)
     if result != 0 or not handle_closed(old, new, f, s, slot): return False
     if old.page[o].kind == THREAD: return thread_freed(old, new, f, o)
     if old.page[o].kind == CONTAINER:
@@ -161,19 +156,23 @@ def handle_drop(old: State, new: State, f: Frame, result: int, s: int, slot: int
 
 @specification
 def process_finish(old: State, new: State, f: Frame, result: int, s: int) -> bool:
-    """The root table is gone; the status is with who waited, or kept for who holds the process, or with nobody."""
+    """The root table and the pager are gone; the status is with who waited, or kept for who holds the process, or with
+    nobody."""
     S = old.process[s]
     if old.page[s].kind != PROCESS or S.state != ENDING: return result == -EINVAL
     x = S.root
     if S.thread_count != 0 or S.handle_count != 0 or S.mappings != 0 or old.table[x].used != 0: return result == -EBUSY
     f.may("table", x, "level", "process")
     if result != 0 or not page_becomes(old, new, f, x, TABLE, FREE): return False
+    kept = S.waiter == 0 and (S.holder != 0 or S.hosted != 0)
+    pager = int(S.pager != 0 and new.page[S.pager].kind == FREE and old.page[S.pager].owner == S.container)
+    if not pager_unset(old, new, f, s, 1 if kept else 2): return False
     if S.waiter != 0:
         if not woken(old, new, f, S.waiter, S.status): return False
-        return handle_closed(old, new, f, S.holder, S.holder_slot) and process_freed(old, new, f, s, 1)
-    if S.holder == 0 and S.hosted == 0: return process_freed(old, new, f, s, 1)
+        return handle_closed(old, new, f, S.holder, S.holder_slot) and process_freed(old, new, f, s, 1 + pager)
+    if not kept: return process_freed(old, new, f, s, 1 + pager)
     f.may("process", s, "state", "root")
-    if not charged(old, new, f, S.container, -1, 0): return False
+    if not charged(old, new, f, S.container, -1 - pager, 0): return False
     return bool(new.process[s].state == ENDED and new.process[s].status == S.status)
 
 

@@ -17,6 +17,12 @@ def charged(old: State, new: State, f: Frame, c: int, pages: int, blocks: int) -
     return bool(A.blocks == B.blocks - blocks and A.used_blocks == B.used_blocks + blocks)
 
 
+def page_becomes(old: State, new: State, f: Frame, p: int, before: int, after: int) -> bool:
+    """Page p changes its kind so, and its owner with it."""
+    f.may("page", p, "kind", "owner")
+    return bool(old.page[p].kind == before and new.page[p].kind == after)
+
+
 @specification
 def quota_split(old: State, new: State, f: Frame, result: int, c: int) -> bool:
     """A block of quota becomes 512 pages of it."""

@@ -3,20 +3,15 @@
 from __future__ import annotations
 
 from abi.errors import EBUSY, ECHILD, EDEADLK, EINVAL, ENOMEM, ENOSPC, ESRCH
-from kernel.objects import ALIVE, BLOCKED, DEAD, ENDING, FREE, HANDLES, KILLED, NEW, READY, RUNNING, THREAD
+from kernel.objects import ALIVE, BLOCKED, DEAD, ENDING, FREE, KILLED, NEW, READY, RUNNING, THREAD
 from kernel.specs import Frame, State, specification
-from kernel.specs.quotas import charged
-from kernel.specs.scheduling import off_core, queued_last
+from kernel.specs.handles import handle_closed, handle_opened, handle_room, named
+from kernel.specs.messages import call_failed, withdrawn
+from kernel.specs.quotas import charged, page_becomes
+from kernel.specs.scheduling import off_core, queued_in_turn, queued_last
 
 THREAD_FIELDS = ("process", "position", "state", "status", "core", "next", "previous", "rank", "holder_slot",
-                 "joiner", "waiting_for", "result")  # fmt: skip
-HANDLE_FIELDS = ("handle_count", "handle_opened", "handle_carved", "handle_listed", "handle_stack", "handle_position")
-
-
-def page_becomes(old: State, new: State, f: Frame, p: int, before: int, after: int) -> bool:
-    """Page p changes its kind so, and its owner with it."""
-    f.may("page", p, "kind", "owner")
-    return bool(old.page[p].kind == before and new.page[p].kind == after)
+                 "joiner", "waiting_for", "result", "window", "window_pages", "takes")  # fmt: skip
 
 
 def thread_added(old: State, new: State, f: Frame, s: int, t: int) -> bool:
@@ -34,47 +29,17 @@ def thread_added(old: State, new: State, f: Frame, s: int, t: int) -> bool:
     return queued_last(old, new, f, t, r) and new.container[c].core == old.core[r].ring
 
 
-def named(old: State, s: int, slot: int, generation: int) -> int:
-    """What process s names by a slot and generation, 0 if nothing."""
-    if slot < 0 or slot >= HANDLES or generation <= 0: return 0
-    if old.process[s].handle_generation[slot] != generation: return 0
-    return int(old.process[s].handle_object[slot])
-
-
-def handle_room(old: State, s: int) -> bool:
-    """Process s holds fewer handles than it may."""
-    return bool(old.process[s].handle_count < HANDLES)
-
-
-def handle_opened(old: State, new: State, f: Frame, s: int, value: int, o: int) -> bool:
-    """``value`` names object o in process s, in a slot that was empty and with a generation never used."""
-    slot = value % 65536
-    f.may("process", s, *HANDLE_FIELDS)
-    f.may_item("process", s, "handle_object", slot)
-    f.may_item("process", s, "handle_generation", slot)
-    generation = old.process[s].handle_opened + 1
-    if old.process[s].handle_object[slot] != 0 or value // 65536 != generation: return False
-    if new.process[s].handle_opened != generation: return False
-    return named(new, s, slot, generation) == o and bool(
-        new.process[s].handle_count == old.process[s].handle_count + 1
-    )
-
-
-def handle_closed(old: State, new: State, f: Frame, s: int, slot: int) -> bool:
-    """Process s names nothing by this slot any more."""
-    f.may("process", s, *HANDLE_FIELDS)
-    f.may_item("process", s, "handle_object", slot)
-    f.may_item("process", s, "handle_generation", slot)
-    if new.process[s].handle_opened != old.process[s].handle_opened: return False
-    return bool(
-        new.process[s].handle_object[slot] == 0 and new.process[s].handle_count == old.process[s].handle_count - 1
-    )
+def endpoint_goes_too(old: State, new: State, t: int) -> int:
+    """1 if the endpoint that thread t waits at is freed with it, and charged to the same container; else 0."""
+    e = old.thread[t].endpoint
+    return int(e != 0 and new.page[e].kind == FREE and old.page[e].owner == old.page[t].owner)
 
 
 def thread_freed(old: State, new: State, f: Frame, t: int) -> bool:
-    """Nothing is left of thread t, and its container is no longer charged."""
+    """Nothing is left of thread t, and its container is no longer charged for it."""
     f.may("thread", t, *THREAD_FIELDS)
-    return page_becomes(old, new, f, t, THREAD, FREE) and charged(old, new, f, old.page[t].owner, -1, 0)
+    pages = 1 + endpoint_goes_too(old, new, t)
+    return page_becomes(old, new, f, t, THREAD, FREE) and charged(old, new, f, old.page[t].owner, -pages, 0)
 
 
 def thread_unlisted(old: State, new: State, f: Frame, t: int) -> bool:
@@ -90,12 +55,15 @@ def thread_unlisted(old: State, new: State, f: Frame, t: int) -> bool:
     return bool(new.process[s].thread_count == n)
 
 
-def woken(old: State, new: State, f: Frame, t: int, result: int, without: int = 0) -> bool:
-    """Thread t, which waited for an end (that of ``without``, which may have been ready), is ready; its call returns
-    ``result``."""
+def told(new: State, f: Frame, t: int, result: int) -> bool:
+    """Thread t waits for an end no longer; its call returns ``result``."""
     f.may("thread", t, "waiting_for", "result")
-    if not queued_last(old, new, f, t, old.thread[t].core, without): return False
     return bool(new.thread[t].waiting_for == 0 and new.thread[t].result == result)
+
+
+def woken(old: State, new: State, f: Frame, t: int, result: int) -> bool:
+    """Thread t, which waited for an end, is ready; its call returns ``result``."""
+    return told(new, f, t, result) and queued_last(old, new, f, t, old.thread[t].core)
 
 
 @specification
@@ -122,7 +90,7 @@ def thread_create(old: State, new: State, f: Frame, result: int, t: int) -> bool
 @specification
 def thread_exit(old: State, new: State, f: Frame, result: int, t: int, status: int) -> bool:
     """The thread has ended: its joiner has the status, or its handle keeps it, or nothing is left; without threads the
-    process is ending, with this status if it was not before."""
+    process is ending, with this status if it was not before.  Who waits for its reply learns that there is none."""
     T = old.thread[t]
     if T.state != RUNNING or not 0 <= status < 1 << 32: return result == -EINVAL
     s = T.process
@@ -134,19 +102,23 @@ def thread_exit(old: State, new: State, f: Frame, result: int, t: int, status: i
 
 
 def status_left(old: State, new: State, f: Frame, t: int, status: int) -> bool:
-    """The joiner of thread t has this status, or its handle keeps it, or nothing is left of it."""
+    """The joiner of thread t has this status, or its handle keeps it, or nothing is left of it.  Who waits for its
+    reply learns that there is none; then who joins is ready."""
     T = old.thread[t]
+    if not call_failed(new, f, t, T.caller): return False
+    if not queued_in_turn(old, new, f, (T.caller, T.joiner), t): return False
     if T.joiner != 0:
-        if not woken(old, new, f, T.joiner, status, t): return False
+        if not told(new, f, T.joiner, status): return False
         return handle_closed(old, new, f, T.process, T.holder_slot) and thread_freed(old, new, f, t)
     if T.holder_slot == -1: return thread_freed(old, new, f, t)
     f.may("thread", t, "state", "status")
     return bool(new.thread[t].state == DEAD and new.thread[t].status == status)
 
 
-def thread_unlinked(old: State, new: State, f: Frame, t: int) -> bool:
-    """Thread t is not on a core, in a queue, in its process's list, nor waiting."""
+def thread_unlinked(old: State, new: State, f: Frame, t: int, freed: bool) -> bool:
+    """Thread t is not on a core, in a queue, in its process's list, nor waiting.  ``freed``: nothing is left of it."""
     T = old.thread[t]
+    if T.waits != 0 and not withdrawn(old, new, f, t, int(freed)): return False
     if T.state == RUNNING and not off_core(old, new, f, t): return False
     if T.state == READY:
         f.may("core", T.core, "head", "tail")
@@ -167,12 +139,15 @@ def thread_kill(old: State, new: State, f: Frame, result: int, t: int, slot: int
     if u == 0 or old.page[u].kind != THREAD: return result == -ESRCH
     if u == t: return result == -EINVAL
     if old.thread[u].state == DEAD: return result == -ECHILD
-    return result == 0 and thread_unlinked(old, new, f, u) and status_left(old, new, f, u, KILLED)
+    U = old.thread[u]
+    freed = U.joiner != 0 or U.holder_slot == -1
+    return result == 0 and thread_unlinked(old, new, f, u, freed) and status_left(old, new, f, u, KILLED)
 
 
 @specification
 def thread_end(old: State, new: State, f: Frame, result: int, t: int) -> bool:
-    """Nothing is left of the thread: not on a core, in a queue, waiting, waited for, or in a handle."""
+    """Nothing is left of the thread: not on a core, in a queue, waiting, waited for, or in a handle; who waits for its
+    reply learns that there is none."""
     T = old.thread[t]
     if old.page[t].kind != THREAD or T.state == DEAD or old.process[T.process].state != ENDING:
         return result == -EINVAL
@@ -180,7 +155,9 @@ def thread_end(old: State, new: State, f: Frame, result: int, t: int) -> bool:
         f.may("thread", T.joiner, "waiting_for")
         if new.thread[T.joiner].waiting_for != 0: return False
     if T.holder_slot != -1 and not handle_closed(old, new, f, T.process, T.holder_slot): return False
-    return result == 0 and thread_unlinked(old, new, f, t) and thread_freed(old, new, f, t)
+    if result != 0 or not thread_unlinked(old, new, f, t, True): return False
+    if not call_failed(new, f, t, T.caller) or not queued_in_turn(old, new, f, (T.caller,), t): return False
+    return thread_freed(old, new, f, t)
 
 
 @specification

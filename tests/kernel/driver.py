@@ -13,6 +13,7 @@ from kernel.objects import (
     CONTAINER,
     ENDED,
     ENDING,
+    ENDPOINT,
     MAPPED,
     MAPPED_BLOCK,
     NEW,
@@ -58,6 +59,8 @@ class Driver:
             self._kill_container, self._share_out, self._create_container, self._create_container, self._share_out,
             self._grant_out,
             self._closing_step, self._closing_step, self._closing_step, self._on_any_container,
+            self._create_endpoint, self._with_endpoint, self._with_endpoint, self._message, self._message,
+            self._message, self._message, self._message, self._message, self._cancel, self._paging, self._signal,
         ]  # fmt: skip
 
     def run(self, calls: int) -> None:
@@ -158,7 +161,7 @@ class Driver:
             if k.process[s].state in (NEW, ALIVE): steps.append(("process_end", s, 137))
             if k.process[s].state == ENDED: steps.append(("process_forget", s))
         if C.processes == 0:
-            left = [p for p, P in k.page.items() if P.owner == c and P.kind in (MAPPED, MAPPED_BLOCK)]
+            left = [p for p, P in k.page.items() if P.owner == c and P.kind in (MAPPED, MAPPED_BLOCK, ENDPOINT)]
             steps += [("page_inherit", p) for p in left]
         return self.random.choice(steps) if steps else ("container_finish", c)
 
@@ -168,6 +171,77 @@ class Driver:
         name = self.random.choice(("container_end", "container_finish", "page_inherit", "process_forget"))
         return (name, self.random.choice([p for p, P in k.page.items() if P.kind] if name == "page_inherit" else
                                          [*self._containers(ACTIVE, CLOSING), *self._processes(NEW, ALIVE, ENDED)]))
+
+    # Endpoints and messages.
+
+    def _endpoint_handle(self, t: int) -> tuple[int, int]:
+        """A handle of thread t to an endpoint, or now and then another, a stale one, or none."""
+        S = self.k.process[self.k.thread[t].process]
+        handles = [(slot, S.handle_generation[slot] + (self.random.random() < 0.02)) for slot, o in
+                   S.handle_object.items()
+                   if o and (self.k.page[o].kind == ENDPOINT or self.random.random() < 0.03)]  # fmt: skip
+        return self.random.choice(handles) if handles else (5, 1)
+
+    def _create_endpoint(self) -> Call | None:
+        endpoints = [e for e, E in self.k.endpoint.items() if E.references]
+        if len(endpoints) >= 6: return None
+        t = self.random.choice(self._threads() or [0]) if self.random.random() < 0.1 else self._running()
+        return None if t is None else ("endpoint_create", t)
+
+    def _with_endpoint(self) -> Call | None:
+        t = self._running()
+        if t is None: return None
+        handle, pick = self._endpoint_handle(t), self.random.choice
+        S = self.k.process[self.k.thread[t].process]
+        name = pick(("handle_copy", "handle_copy", "handle_close", "handle_give", "handle_give", "timer_bind"))
+        if name == "handle_close": return (name, t, *handle) if self.random.random() < 0.6 else None
+        if name == "timer_bind": return (name, t, *handle, pick((0, 1, 1, 2)))
+        if name == "handle_copy":
+            return None if S.handle_count > 40 else (name, t, *handle, pick((1, 2, 3, 5, 7, 7, 0, 8)), pick((0, 0, 6)))
+        children = [(slot, S.handle_generation[slot]) for slot, o in S.handle_object.items()
+                    if o and self.k.process[o].state == NEW]  # fmt: skip
+        return (name, t, *(pick(children) if children else (5, 1)), *handle, pick((1, 3, 7)))
+
+    def _item(self, t: int) -> tuple[int, int, int, int]:
+        """What a message carries; mostly nothing."""
+        pick = self.random.choice
+        kind = pick((0, 0, 0, 0, 1, 2, 3, 3, 4))
+        if kind == 0: return (0, 0, 0, 0)
+        if kind == 3: return (3, *self._endpoint_handle(t), pick((1, 2, 3, 7)))
+        return (kind, pick((7, 9)), pick((1, 2, 2, 0)), pick((1, 3, 8)))
+
+    def _message(self) -> Call | None:
+        t, pick = self._running(), self.random.choice
+        if t is None: return None
+        name = pick(("message_send", "message_call", "message_receive", "message_receive", "message_reply",
+                     "message_reply_receive", "message_accept"))  # fmt: skip
+        if self.k.thread[t].caller and self.random.random() < 0.6:
+            name = pick(("message_reply", "message_reply_receive", "message_reply_receive"))
+        if name == "message_accept": return (name, t, pick((0, 9)), pick((0, 2, 2, -1)), pick((0, 1, 1, 2)))
+        if name == "message_receive": return (name, t, *self._endpoint_handle(t), pick((0, 1, 1, 1)), pick((0, 1, 2)))
+        item = self._item(t)
+        moved = pick((item[2], item[2], 0))
+        if name == "message_reply": return (name, t, *item, moved)
+        if name == "message_reply_receive": return (name, t, *self._endpoint_handle(t), *item, moved)
+        return (name, t, *self._endpoint_handle(t), pick((0, 1, 1, 1)), *item, moved)
+
+    def _cancel(self) -> Call | None:
+        waiting = [t for t in self._threads() if self.k.thread[t].waits]
+        t = self.random.choice(waiting if waiting and self.random.random() < 0.8 else [*self._threads(), self.k.root])
+        return ("message_cancel", t, self.random.choice((-110, -32, -32, 0))) if self.random.random() < 0.4 else None
+
+    def _paging(self) -> Call | None:
+        t = self._running()
+        if t is None: return None
+        s = self.k.thread[t].process
+        if self.random.random() < 0.5: return ("message_fault", t, self.random.choice((1, 77, 77, 0)))
+        d = self.random.choice([s, s, s, *self._processes(NEW, ALIVE, ENDING), self.k.root])
+        return ("pager_set", t, d, *(self._endpoint_handle(t) if self.random.random() < 0.7 else (0, 0)))
+
+    def _signal(self) -> Call | None:
+        endpoints = [e for e, E in self.k.endpoint.items() if E.references]
+        if self.random.random() < 0.7: return None
+        return ("endpoint_signal", self.random.choice(endpoints or [self.k.root]))
 
     # What there is to act on.
 

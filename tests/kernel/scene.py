@@ -1,9 +1,9 @@
 """A small sound state with something of everything: mappings, shared ones, blocks, threads in every state, handles open
-and closed, a full block, a partial one, blocks that came back."""
+and closed, endpoints with threads in their queues, a full block, a partial one, blocks that came back."""
 
 from __future__ import annotations
 
-from kernel.objects import BLOCK_FREE
+from kernel.objects import BLOCK_FREE, SEND, SHARE
 from tests.kernel.world import World, indices, page_at
 
 V = page_at(1, 2, 3, 4)
@@ -27,6 +27,7 @@ class Scene:
         """A process that never started and maps nothing."""
         self._memory(w)
         self._threads(w)
+        self._messages(w)
         self.ended = w.process()
         w.end(self.ended, 5)
         self.queue = [w.thread(self.d, 2) for _ in range(4)]
@@ -51,10 +52,6 @@ class Scene:
         self.child, self.child_slot, child_generation = w.child(self.running)
         self.dead, self.dead_slot, _ = w.created_thread(self.running)
         self.blocked, self.blocked_slot, _ = w.created_thread(self.running)
-        # Two handles that are closed again.
-        for t, slot, g in (w.created_thread(self.running), w.created_thread(self.running)):
-            w.do("thread_exit", w.run(t), 0)
-            w.do("thread_join", w.run(self.running), slot, g)
         w.do("thread_exit", w.run(self.dead), 7)
         w.do("thread_block", w.run(self.blocked))
         self.joiner = w.run(w.thread(self.s, 1))
@@ -65,6 +62,39 @@ class Scene:
         """Blocked, waits for nothing, and has no handle."""
         w.do("thread_block", self.sleeper)
         w.run(self.running)
+
+    def _messages(self, w: World) -> None:
+        self.quiet, self.quiet_slot, _ = w.endpoint(self.running)
+        """An endpoint with an empty queue."""
+        self.inbox, self.inbox_slot, inbox_generation = w.endpoint(self.running)
+        inbox = (self.inbox_slot, inbox_generation)
+        badged = w.copied(self.running, *inbox, SEND, 3)
+        others = [w.run(w.thread(self.s, 1)) for _ in range(1)]
+        w.do("message_receive", others[0], *inbox, 1, 0)
+        self.server = w.run(w.thread(self.s, 1))
+        """Owes ``caller`` a reply, and is blocked for something else."""
+        self.caller = w.run(w.thread(self.s, 2))
+        w.do("message_cancel", others[0], -1)
+        w.do("message_call", self.caller, *inbox, 1, 0, 0, 0, 0, 0)
+        w.do("message_receive", self.server, *inbox, 1, 0)
+        w.do("thread_block", self.server)
+        w.do("thread_exit", w.run(others[0]), 0)
+        self.senders = [w.run(w.thread(self.s, 1)) for _ in range(1)]
+        w.do("message_send", self.senders[0], *badged, 1, SHARE, V, 1, 1, 0)
+        for _ in range(2):
+            self.senders.append(w.run(w.thread(self.s, 1)))
+            w.do("message_call", self.senders[-1], *badged, 1, 0, 0, 0, 0, 0)
+        self.outbox, self.outbox_slot, outbox_generation = w.endpoint(self.running)
+        """Where ``receivers`` wait; ``inbox`` is where ``senders`` do."""
+        self.receivers = [w.run(w.thread(self.s, 1)) for _ in range(1)]
+        w.do("message_accept", self.receivers[0], V, 2, 1)
+        w.do("message_receive", self.receivers[0], self.outbox_slot, outbox_generation, 1, 0)
+        self.receivers.append(w.run(w.thread(self.s, 1)))
+        w.do("message_receive", self.receivers[1], self.outbox_slot, outbox_generation, 1, 0)
+        w.do("pager_set", self.running, self.s, *badged)
+        # Two handles that are closed again.
+        for slot, generation in [w.copied(self.running, *inbox, SEND) for _ in range(2)]:
+            w.do("handle_close", self.running, slot, generation)
 
     def _allocator(self, w: World) -> None:
         k = w.k

@@ -11,7 +11,7 @@ Place = tuple[str, int, str, int | None]
 """Table, id, field, and the index if the field is a row."""
 Snapshot = dict[Place, int]
 
-TABLES = ("page", "block", "container", "process", "thread", "table", "core")
+TABLES = ("page", "block", "container", "process", "thread", "endpoint", "table", "core")
 
 
 def objects(k: Kernel) -> Iterator[Object]:
@@ -43,8 +43,8 @@ def snapshot(k: Kernel) -> Snapshot:
                     if item != 0: found[table, id, field, index] = item
             elif value != 0:
                 found[table, id, field, None] = value
-    blank = type(k.core[0])(0).ticket  # the one field that is not 0 in a blank object, besides Memory.fresh
-    return {place: value for place, value in found.items() if place[2] != "ticket" or value != blank}
+    # A core's ticket is the one field that is not 0 in a blank object, besides Memory.fresh.
+    return {place: value for place, value in found.items() if (place[0], place[2], value) != ("core", "ticket", 1)}
 
 
 def store(k: Kernel, place: Place, value: int) -> None:
@@ -89,9 +89,8 @@ def undo(k: Kernel) -> None:
 def log_differences(k: Kernel, before: Snapshot) -> None:
     """Fills the journal with all that differs from an earlier snapshot of the state."""
     now = snapshot(k)
-    blank = {"ticket": 1}
     for place in {**before, **now}:
-        was = before.get(place, blank.get(place[2], 0))
+        was = before.get(place, int(place[0] == "core" and place[2] == "ticket"))
         if load(k, place) != was: log(k, place, was)
 
 

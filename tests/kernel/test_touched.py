@@ -123,7 +123,8 @@ BUGS = [
     Bug("old head stays linked", "scheduler", "        B.previous = a\n", "        pass\n"),
     Bug("blocked thread stays on its core", "scheduler", "    R.current = 0\n    T.state = BLOCKED\n",
         "    T.state = BLOCKED\n"),
-    Bug("woken though it waits for an end", "scheduler", "    if T.waiting_for != 0: return -EINVAL\n", ""),
+    Bug("woken though it waits for an end", "scheduler", "    if T.waiting_for != 0 or T.waits", "    if T.waits"),
+    Bug("woken though it waits for a message", "scheduler", " or T.waits != 0: return -EINVAL", ": return -EINVAL"),
     Bug("runs without being taken from the queue", "scheduler", "    dequeue(k, t)\n    T =", "    T ="),
     # Handles, threads, processes.
     Bug("slot opened twice", "handles", "        S.handle_carved = slot + 1\n", "        pass\n"),

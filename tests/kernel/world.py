@@ -113,6 +113,17 @@ class World:
         slot, generation = handle % 65536, handle // 65536
         return self.k.process[self.k.thread[t].process].handle_object[slot], slot, generation
 
+    def endpoint(self, t: int) -> tuple[int, int, int]:
+        """An endpoint that running thread t creates: (endpoint, slot, generation)."""
+        handle = self.do("endpoint_create", t)
+        slot, generation = handle % 65536, handle // 65536
+        return self.k.process[self.k.thread[t].process].handle_object[slot], slot, generation
+
+    def copied(self, t: int, slot: int, generation: int, rights: int, badge: int = 0) -> tuple[int, int]:
+        """Another handle of running thread t to an endpoint, with these rights: (slot, generation)."""
+        handle = self.do("handle_copy", t, slot, generation, rights, badge)
+        return handle % 65536, handle // 65536
+
     def inside(self, t: int, slot: int, generation: int) -> tuple[int, int]:
         """A process that thread t creates in the container it names, and its ready thread: (process, thread)."""
         handle = self.do("process_create_in", t, slot, generation)

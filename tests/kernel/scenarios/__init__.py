@@ -55,9 +55,20 @@ def case(transition: str, outcome: str = "OK", blocks: int = 3) -> Callable[[Set
     return register
 
 
-from tests.kernel.scenarios import containers, granting, mapping, processes, quotas, scheduling, sharing, threads  # noqa: E402  (they register)
+from tests.kernel.scenarios import (  # noqa: E402  (they register)
+    containers,
+    endpoints,
+    granting,
+    mapping,
+    messages,
+    processes,
+    quotas,
+    scheduling,
+    sharing,
+    threads,
+)
 
 __all__ = [
-    "CASES", "V", "W", "Arguments", "Case", "Setting", "case", "containers", "granting", "mapping", "processes",
-    "quotas", "scheduling", "sharing", "threads",
+    "CASES", "V", "W", "Arguments", "Case", "Setting", "case", "containers", "endpoints", "granting", "mapping",
+    "messages", "processes", "quotas", "scheduling", "sharing", "threads",
 ]  # fmt: skip

@@ -54,9 +54,17 @@ def charge_to_another(scene: Scene, p: int) -> None:
     scene.k.container[c].used_pages += 1
 
 
-from tests.kernel.violations import address_spaces, containers, memory, processes, threads  # noqa: E402  (they register themselves)
+from tests.kernel.violations import (  # noqa: E402  (they register themselves)
+    address_spaces,
+    containers,
+    endpoints,
+    memory,
+    messages,
+    processes,
+    threads,
+)
 
 __all__ = [
-    "VIOLATIONS", "Violation", "address_spaces", "charge_to_another", "containers", "memory", "processes", "quota",
-    "second_container", "threads", "violates",
+    "VIOLATIONS", "Violation", "address_spaces", "charge_to_another", "containers", "endpoints", "memory",
+    "messages", "processes", "quota", "second_container", "threads", "violates",
 ]  # fmt: skip
