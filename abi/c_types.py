@@ -155,7 +155,7 @@ class Variable:
     """Other files know it by this name."""
     address: int | None = None
     thread_offset: int | None = None
-    constant: int | None = None
+    constant: int | bytes | None = None
     missing: str = ""
 
 

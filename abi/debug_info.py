@@ -18,17 +18,13 @@ from elftools.dwarf.dwarf_expr import DWARFExprParser
 from elftools.elf.elffile import ELFFile
 
 from abi.c_types import Type, Variable
-from abi.debug_types import TypeReader, text_of
+from abi.debug_types import DebugInfoError, TypeReader, damage_told, text_of
 
 _MOST_PLACES: Final = 500
 """A short name is the end of many others; from so many on, all units are looked through."""
 _STRUCTURES: Final = ("DW_TAG_structure_type", "DW_TAG_class_type", "DW_TAG_union_type")
 _TYPE_TAGS: Final = (*_STRUCTURES, "DW_TAG_enumeration_type", "DW_TAG_typedef", "DW_TAG_base_type")
 _SCOPES: Final = ("DW_TAG_lexical_block", "DW_TAG_inlined_subroutine")
-
-
-class DebugInfoError(Exception):
-    """The debugging information is not there, or cannot be read; a sentence says what to do."""
 
 
 class DebugInfo:
@@ -38,13 +34,10 @@ class DebugInfo:
 
     def __init__(self, stream: BinaryIO) -> None:
         """``stream`` is the program's file; it is read and closed."""
-        with stream:
-            try:
-                elf = ELFFile(stream)
-                found = elf.has_dwarf_info(strict=True)
-                dwarf: Any = elf.get_dwarf_info() if found else None
-            except Exception as error:
-                raise _damaged(error) from error
+        with stream, damage_told():
+            elf = ELFFile(stream)
+            found = elf.has_dwarf_info(strict=True)
+            dwarf: Any = elf.get_dwarf_info() if found else None
         if not found: raise DebugInfoError("it has no debugging information: compile it with -g")
         self._dwarf = dwarf
         self._info: bytes = dwarf.debug_info_sec.stream.getvalue()
@@ -52,13 +45,14 @@ class DebugInfo:
         self._strings: bytes = strings.stream.getvalue() if strings is not None else b""
         self._units: list[Any] = []
         self._starts: list[int] = []
-        self._names: dict[int, dict[str, list[Any]]] = {}
-        self._types = TypeReader(self.structure)
+        self._names: dict[Any, dict[str, list[Any]]] = {}
+        self._by_signature: dict[int, Any] | None = None
+        self._types = TypeReader(self.structure, self._signed_type)
 
     def variables(self, name: str, function: str | None = None) -> list[Variable]:
         """All variables of this name that live as long as the program: the global one, and those that are static in a
         file; with ``function``, those that are static in functions of that name."""
-        try:
+        with damage_told():
             if function is None:
                 entries = list(self._entries(name, ("DW_TAG_variable",)))
             else:
@@ -67,11 +61,7 @@ class DebugInfo:
                     for inner in self._static_in(outer, name)
                 ]  # fmt: skip
             found = [self._variable(name, entry) for entry in entries if "DW_AT_declaration" not in entry.attributes]
-        except DebugInfoError:
-            raise
-        except Exception as error:
-            raise _damaged(error) from error
-        return list(dict.fromkeys(found))
+            return list(dict.fromkeys(found))
 
     def structure(self, name: str) -> Type | None:
         """The definition of a struct, union or class by its tag; None where the program only declares it."""
@@ -86,22 +76,26 @@ class DebugInfo:
 
     def enumerator(self, name: str) -> int | None:
         """The value of an enumeration's constant by its name."""
-        try:
+        with damage_told():
             for entry in self._entries(name, ("DW_TAG_enumerator",)):
                 return int(entry.attributes["DW_AT_const_value"].value)
-        except Exception as error:
-            raise _damaged(error) from error
         return None
 
     def _first(self, name: str, tags: Sequence[str]) -> Type | None:
-        try:
+        with damage_told():
             for entry in self._entries(name, tags):
                 if "DW_AT_declaration" not in entry.attributes: return self._types.read(entry)
-        except DebugInfoError:
-            raise
-        except Exception as error:
-            raise _damaged(error) from error
         return None
+
+    def _signed_type(self, signature: int) -> Any:
+        """The entry of a type by its signature: in a section of its own (DWARF 4), or in units among the others."""
+        if self._dwarf.debug_types_sec is not None: return self._dwarf.get_DIE_by_sig8(signature)
+        if self._by_signature is None:
+            self._by_signature = {
+                unit.header["type_signature"]: unit.get_DIE_from_refaddr(unit.cu_offset + unit.header["type_offset"])
+                for unit in self._dwarf.iter_CUs() if unit.header.get("unit_type") == "DW_UT_type"
+            }  # fmt: skip
+        return self._by_signature[signature]
 
     # Finding entries.
 
@@ -116,6 +110,7 @@ class DebugInfo:
         if not self._units:
             self._units = list(self._dwarf.iter_CUs())
             self._starts = [unit.cu_offset for unit in self._units]
+            if self._dwarf.debug_addr_sec is not None: self._refuse_split()
         text = name.encode("utf-8", "surrogateescape") + b"\0"
         needles = [text]
         for at in re.finditer(re.escape(text), self._strings):
@@ -129,15 +124,19 @@ class DebugInfo:
         numbers = {bisect_right(self._starts, at.start()) - 1 for at in found}
         for number in sorted(numbers):
             if number >= 0: yield self._units[number]
+        if self._dwarf.debug_types_sec is not None: yield from self._dwarf.iter_TUs()
+
+    def _refuse_split(self) -> None:
+        for unit in self._units:
+            top = unit.get_top_DIE().attributes
+            if "DW_AT_dwo_name" in top or "DW_AT_GNU_dwo_name" in top:
+                raise DebugInfoError("its debugging information is in files of its own: compile without -gsplit-dwarf")
 
     def _names_of(self, unit: Any) -> dict[str, list[Any]]:
-        names = self._names.get(unit.cu_offset)
+        names = self._names.get(unit)
         if names is None:
-            names = self._names[unit.cu_offset] = {}
-            top = unit.get_top_DIE()
-            if "DW_AT_dwo_name" in top.attributes or "DW_AT_GNU_dwo_name" in top.attributes:
-                raise DebugInfoError("its debugging information is in files of its own: compile without -gsplit-dwarf")
-            self._collect(top, "", names)
+            names = self._names[unit] = {}
+            self._collect(unit.get_top_DIE(), "", names)
         return names
 
     def _collect(self, scope: Any, prefix: str, names: dict[str, list[Any]]) -> None:
@@ -179,15 +178,15 @@ class DebugInfo:
         name = text_of(entry.cu.get_top_DIE()) or "?"
         return PurePosixPath(name).name
 
-    def _place(self, entry: Any) -> tuple[str, int]:
-        """Where a variable is: ("address" | "thread" | "constant", number), ("nowhere", 0) or ("elsewhere", 0), which
-        is a register or the stack."""
+    def _place(self, entry: Any) -> tuple[str, Any]:
+        """Where a variable is: ("address" | "thread", number), ("constant", number or bytes), ("nowhere", 0) or
+        ("elsewhere", 0), which is a register or the stack."""
         location = entry.attributes.get("DW_AT_location")
         if location is None:
             constant = entry.attributes.get("DW_AT_const_value")
             if constant is None: return "nowhere", 0
             value = constant.value
-            return "constant", value if isinstance(value, int) else int.from_bytes(bytes(value), "little")
+            return "constant", value if isinstance(value, int) else bytes(value)
         if not isinstance(location.value, list | bytes): return "elsewhere", 0  # a list of places, by instruction
         operations = DWARFExprParser(entry.cu.structs).parse_expr(location.value)
         names = [operation.op_name for operation in operations]
@@ -196,10 +195,6 @@ class DebugInfo:
         if names == ["DW_OP_addrx"]: return "address", self._dwarf.get_addr(entry.cu, first)
         if names[1:] in (["DW_OP_GNU_push_tls_address"], ["DW_OP_form_tls_address"]): return "thread", first
         return "elsewhere", 0
-
-
-def _damaged(error: Exception) -> DebugInfoError:
-    return DebugInfoError(f"its debugging information cannot be read ({type(error).__name__}: {error})")
 
 
 __all__ = ["DebugInfo", "DebugInfoError"]

@@ -6,7 +6,8 @@ fields of older compilers.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import contextlib
+from collections.abc import Callable, Iterator
 from typing import Any, Final
 
 from abi.c_types import (
@@ -55,18 +56,42 @@ def number_of(entry: Any, attribute: str) -> int | None:
     return found.value if found is not None and isinstance(found.value, int) else None
 
 
+class DebugInfoError(Exception):
+    """The debugging information is not there, or cannot be read; a sentence says what to do."""
+
+
+@contextlib.contextmanager
+def damage_told() -> Iterator[None]:
+    """Whatever pyelftools raises becomes a DebugInfoError."""
+    try:
+        yield
+    except DebugInfoError:
+        raise
+    except Exception as error:
+        what = f"{type(error).__name__}: {error}"
+        raise DebugInfoError(f"its debugging information cannot be read ({what})") from error
+
+
 class TypeReader:
     """Makes types of entries, each once."""
 
-    def __init__(self, definition: Callable[[str], Type | None]) -> None:
-        """``definition`` finds the structure that another file defines."""
+    def __init__(self, definition: Callable[[str], Type | None], signed: Callable[[int], Any]) -> None:
+        """``definition`` finds the structure that another file defines, ``signed`` the entry of a type that is known by
+        its signature (-fdebug-types-section)."""
         self._definition = definition
+        self._signed = signed
         self._made: dict[int, Type] = {}
+
+    def _referred(self, entry: Any, attribute: str = "DW_AT_type") -> Any:
+        """The entry that an attribute leads to."""
+        found = entry.attributes[attribute]
+        if found.form == "DW_FORM_ref_sig8": return self._signed(found.value)
+        return entry.get_DIE_from_attribute(attribute)
 
     def of(self, entry: Any) -> Type:
         """The type that an entry says it has; void where it says none."""
         if "DW_AT_type" not in entry.attributes: return Void()
-        return self.read(entry.get_DIE_from_attribute("DW_AT_type"))
+        return self.read(self._referred(entry))
 
     def read(self, entry: Any) -> Type:
         """The type that the entry itself describes, without const, volatile and typedefs."""
@@ -75,7 +100,8 @@ class TypeReader:
             if entry.tag not in _TRANSPARENT: break
             if entry.tag == "DW_TAG_typedef": name = name or text_of(entry)
             if "DW_AT_type" not in entry.attributes: return Void()
-            entry = entry.get_DIE_from_attribute("DW_AT_type")
+            entry = self._referred(entry)
+        if "DW_AT_signature" in entry.attributes: entry = self._referred(entry, "DW_AT_signature")
         made = self._made.get(entry.offset)
         if made is None:
             made = self._made[entry.offset] = self._make(entry, name)
@@ -84,13 +110,17 @@ class TypeReader:
     def _make(self, entry: Any, typedef: str | None) -> Type:
         tag = entry.tag
         if tag == "DW_TAG_base_type": return self._number(entry)
-        if tag in _POINTERS: return Pointer(lambda: self.of(entry))
+        if tag in _POINTERS: return Pointer(lambda: self._target(entry))
         if tag in _KEYWORDS: return self._structure(entry, typedef)
         if tag == "DW_TAG_enumeration_type": return self._enumeration(entry, typedef)
         if tag == "DW_TAG_array_type": return self._array(entry)
         if tag == "DW_TAG_subroutine_type": return self._function(entry)
         what = text_of(entry) or tag.removeprefix("DW_TAG_").replace("_", " ")
         return Void(what, f"values of type {what} cannot be read")
+
+    def _target(self, pointer: Any) -> Type:
+        with damage_told():
+            return self.of(pointer)
 
     def _number(self, entry: Any) -> Type:
         name, size = text_of(entry) or "?", number_of(entry, "DW_AT_byte_size") or 0
@@ -112,23 +142,20 @@ class TypeReader:
 
     def _function(self, entry: Any) -> Type:
         arguments = [
-            "..." if child.tag == "DW_TAG_unspecified_parameters" else ("DW_AT_type" in child.attributes
-            and self._brief(child.get_DIE_from_attribute("DW_AT_type"))) or "void"
+            "..." if child.tag == "DW_TAG_unspecified_parameters" else self._brief(child)
             for child in entry.iter_children()
         ]  # fmt: skip
-        result = "void"
-        if "DW_AT_type" in entry.attributes: result = self._brief(entry.get_DIE_from_attribute("DW_AT_type"))
-        return Function(f"{result} ({', '.join(arguments) or 'void'})")
+        return Function(f"{self._brief(entry)} ({', '.join(arguments) or 'void'})")
 
     def _brief(self, entry: Any) -> str:
-        """A type's name without making the type: a function's may lead back to itself."""
+        """The name of the type that an entry has, without making the type: a function's may lead back to itself."""
         stars = ""
         for _ in range(_LONGEST_CHAIN):
+            if "DW_AT_type" not in entry.attributes: break
+            entry = self._referred(entry)
             name = text_of(entry)
             if name is not None: return f"{_KEYWORDS.get(entry.tag, '')} {name} {stars}".strip()
             if entry.tag in _POINTERS: stars += "*"
-            if "DW_AT_type" not in entry.attributes: break
-            entry = entry.get_DIE_from_attribute("DW_AT_type")
         return f"void {stars}".strip()
 
     def _array(self, entry: Any) -> Type:
@@ -151,7 +178,11 @@ class TypeReader:
             if found is not None: return found
             return Structure(f"{keyword} {tag}", None, False, dict)
         name = f"{keyword} {tag}" if tag else typedef or keyword
-        return Structure(name, number_of(entry, "DW_AT_byte_size") or 0, True, lambda: self._members(entry, 0))
+        return Structure(name, number_of(entry, "DW_AT_byte_size") or 0, True, lambda: self._members_of(entry))
+
+    def _members_of(self, entry: Any) -> dict[str, Member]:
+        with damage_told():
+            return self._members(entry, 0)
 
     def _members(self, entry: Any, base: int) -> dict[str, Member]:
         found: dict[str, Member] = {}
@@ -161,10 +192,10 @@ class TypeReader:
             name = text_of(child)
             offset = base + self._offset(child)
             if name is None:  # a nameless struct or union, or what the class is derived from
-                inner = child.get_DIE_from_attribute("DW_AT_type")
+                inner = self._referred(child)
                 for _ in range(_LONGEST_CHAIN):
                     if inner.tag not in _TRANSPARENT: break
-                    inner = inner.get_DIE_from_attribute("DW_AT_type")
+                    inner = self._referred(inner)
                 if inner.tag in _KEYWORDS:
                     for key, member in self._members(inner, offset).items():
                         found.setdefault(key, member)
@@ -196,4 +227,4 @@ class TypeReader:
         return (base + self._offset(member)) * 8 + unit * 8 - from_top - bits
 
 
-__all__ = ["TypeReader", "number_of", "text_of"]
+__all__ = ["DebugInfoError", "TypeReader", "damage_told", "number_of", "text_of"]

@@ -190,6 +190,10 @@ class Image:
         """The address of a function or object, or None.  A symbol table that is damaged counts as none."""
         return self._symbol_table().address(name, self.bias)
 
+    def is_code(self, address: int) -> bool:
+        """It lies in an executable segment."""
+        return any(s.permissions & EXECUTE and 0 <= address - s.address < s.file_size for s in self.segments)
+
     def extents(self, name: str) -> list[tuple[int, int]]:
         """(address, size) of each function or object of this name; files may have their own static ones."""
         return [(address + self.bias, size) for address, size in self._symbol_table().extents(name)]

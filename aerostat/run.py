@@ -178,7 +178,8 @@ def _tell(
     """What is said at the end: why the program was ended, and what was asked for."""
     report = program.report if program is not None else None
     if isinstance(failure, StoppedByObserver):
-        if not options.json: complain(str(failure))
+        # Whoever has left the prompt has read it.
+        if not options.json and options.on_violation != "repl": complain(str(failure))
     elif failure is not None:
         complain(str(failure))
         from hv.ending import last_traps

@@ -6,7 +6,7 @@ import contextlib
 from typing import TYPE_CHECKING, Final
 
 from abi.calls import BY_NUMBER
-from abi.layout import EXECUTE, NATIVE_FIRST
+from abi.layout import NATIVE_FIRST
 from hv.engine import PAGE_FAULT, PAGE_FAULT_FETCH, PAGE_FAULT_PRESENT, PAGE_FAULT_WRITE, REGISTERS
 from hv.personality import Fault, UserFault
 from hv.report import VECTORS, Report, Trap
@@ -75,12 +75,11 @@ def return_addresses(process: Process, rsp: int) -> list[int]:
     A guess, as Linux makes it in its oopses: without frame pointers the stack itself does not say what is what."""
     image, memory = process.image, process.memory
     if image is None: return []
-    code = [(s.address, s.address + s.file_size) for s in image.segments if s.permissions & EXECUTE]
     found: list[int] = []
     with contextlib.suppress(UserFault):
         for i in range(STACK_WORDS):
             value = memory.read_u64(rsp + 8 * i)
-            if not any(start + 6 <= value < end for start, end in code): continue
+            if not image.is_code(value - 6): continue
             if _is_call(memory.observe(value - 6, 6)): found.append(value)
             if len(found) == MOST_CALLS: break
     return found

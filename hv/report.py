@@ -5,6 +5,7 @@ Disassembly and symbols are made when the report is shown, not before.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
@@ -61,6 +62,11 @@ class Report:
         if self.image is None or "rip" not in self.registers: return None
         return self.image.symbolize(self.registers["rip"])
 
+    def line(self) -> str | None:
+        """The source line that rip is in, if the image has debugging information."""
+        if self.image is None or "rip" not in self.registers: return None
+        return self.image.line(self.registers["rip"])
+
     def callers(self) -> list[str]:
         """The calls by name, with source lines where the image has them: ``transfer+0x31 (bank.c:41)``."""
         image = self.image
@@ -93,6 +99,7 @@ class Report:
             "thread": self.thread,
             "registers": {name: f"{value:#x}" for name, value in self.registers.items()},
             "symbol": self.where(),
+            "line": self.line(),
             "disassembly": self.disassembly(),
             "stack": [f"{value:#x}" for value in self.stack],
             "callers": self.callers(),
@@ -102,7 +109,8 @@ class Report:
     def __str__(self) -> str:
         lines = [f"{self.program}: {self.reason}"]
         symbol = self.where()
-        if symbol: lines.append(f"  in {symbol}")
+        line = self.line()
+        if symbol: lines.append(f"  in {symbol} ({line})" if line else f"  in {symbol}")
         names = [name for name in REGISTERS if name in self.registers]
         for start in range(0, len(names), 4):
             row = (f"{name:>6} {self.registers[name]:016x}" for name in names[start : start + 4])
@@ -113,9 +121,11 @@ class Report:
         if callers: lines += ["  called from (as the stack suggests):", *(f"    {caller}" for caller in callers)]
         if self.traps:
             lines.append("  last traps, the latest first:")
-            for trap in reversed(self.traps):
+            for trap, alike in itertools.groupby(reversed(self.traps)):
                 result = "" if trap.result is None else f" = {trap.result}"
-                lines.append(f"    thread {trap.thread}: {trap.what}{result}")
+                count = len(list(alike))
+                times = f" ({count} times)" if count > 1 else ""
+                lines.append(f"    thread {trap.thread}: {trap.what}{result}{times}")
         return "\n".join(lines)
 
 

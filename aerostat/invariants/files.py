@@ -15,18 +15,20 @@ class InvariantFileError(Exception):
 
 
 def error_in(error: BaseException, path: str) -> str:
-    """An exception in a sentence: the line of ``path`` that it came by, if it did, then what it says."""
+    """An exception in a sentence: the last line that it came by in ``path``, or beside it, then what it says."""
     what = "".join(traceback.format_exception_only(error)).strip().splitlines()[-1]
     # The name that Python gives with an exception of ours includes its module, which says nothing to who reads this.
     head, colon, rest = what.partition(":")
     what = head.rsplit(".", 1)[-1] + colon + rest
     name = os.path.basename(path)
     if isinstance(error, SyntaxError) and error.filename == path: return f"{name}:{error.lineno}: {error.msg}"
-    lines = [entry for entry in traceback.extract_tb(error.__traceback__) if entry.filename == path]
+    directory = os.path.dirname(path)
+    frames = traceback.extract_tb(error.__traceback__)
+    lines = [frame for frame in frames if os.path.dirname(frame.filename) == directory]
     if not lines: return what
     last = lines[-1]
     where = "" if last.name == "<module>" else f", in {last.name}"
-    return f"{name}:{last.lineno}{where}: {what}"
+    return f"{os.path.basename(last.filename)}:{last.lineno}{where}: {what}"
 
 
 def load(path: str) -> list[Clause]:

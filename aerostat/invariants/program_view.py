@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 from abi.c_types import Function, Pointer, Type, Variable, Void
 from aerostat.invariants.values import FunctionView, ReadOnly, Space, Unreadable, fill, location
+from hv.personality import UserFault
 
 if TYPE_CHECKING:
     from abi.debug_info import DebugInfo
@@ -17,6 +18,21 @@ if TYPE_CHECKING:
 
 class UnknownName(AttributeError):
     """The program has nothing of this name, or several things, or not its type."""
+
+
+class _Constant:
+    """Bytes that are read as memory is."""
+
+    def __init__(self, data: bytes) -> None:
+        self.ram = memoryview(data)
+
+    def place(self, address: int) -> tuple[int, int]:
+        if not 0 <= address < len(self.ram): raise UserFault(address)
+        return address, len(self.ram) - address
+
+    def observe(self, address: int, length: int) -> bytes:
+        if address < 0 or address + length > len(self.ram): raise UserFault(address)
+        return bytes(self.ram[address : address + length])
 
 
 class ProgramView:
@@ -34,6 +50,11 @@ class ProgramView:
     _space: Space
     _thread_pointer: Callable[[], int]
 
+    def __new__(cls, *_: object) -> ProgramView:
+        """A class of its own for each program: what was found once is a property of it, which costs half of what
+        ``__getattr__`` does."""
+        return object.__new__(type(cls.__name__, (cls,), {"__slots__": ()}))
+
     def __init__(self, image: Image, memory: UserMemory, thread_pointer: Callable[[], int]) -> None:
         """``thread_pointer`` gives the FS base of the thread that is looked at."""
         _set = object.__setattr__
@@ -48,6 +69,7 @@ class ProgramView:
             # Python asks objects for names of its own, which no program is to be searched for.
             if name.startswith("__") and name.endswith("__"): raise AttributeError(name)
             found = self._found[name] = self._find(name)
+            if not hasattr(ProgramView, name): setattr(type(self), name, _property(found))
         return found()
 
     def __getitem__(self, name: str) -> Any:
@@ -179,10 +201,15 @@ class ProgramView:
         if variables: return self._accessor(self._choose(name, variables, None, None))
         constant = debug.enumerator(name)
         if constant is not None: return lambda: constant
-        functions = self._image.extents(name)
-        if functions:
+        if self._image.extents(name):
+            address, _ = self._extent(name)
+            if not self._image.is_code(address):
+                raise UnknownName(
+                    f"the type of {name!r} is not known: the file that defines it was compiled without -g; "
+                    f'program.u64("{name}") and its like read by symbol'
+                )
             view = FunctionView.__new__(FunctionView)
-            fill(view, self._space, self._extent(name)[0], Function(name), None, name)
+            fill(view, self._space, address, Function(name), None, name)
             return lambda: view
         raise UnknownName(f"the program {self._image.name} has no variable, constant or function {name!r}")
 
@@ -215,7 +242,11 @@ class ProgramView:
             pointer = self._thread_pointer
             return lambda: read(space, pointer() + offset, None, name)
         constant = variable.constant
-        return lambda: constant
+        assert constant is not None
+        # It has no place in memory; it is read where the debugging information has it, as if that were memory.
+        if isinstance(constant, int): constant = (constant & (1 << 128) - 1).to_bytes(16, "little")
+        value = read(Space(_Constant(constant), self._image.symbolize), 0, None, name)
+        return lambda: value
 
     def _thread_local_size(self, name: str) -> int:
         """How far below the thread pointer a program's own thread-local variables begin (AMD64 ABI, section 3.4.6 of
@@ -230,6 +261,10 @@ class ProgramView:
 
     def __repr__(self) -> str:
         return f"<program {self._image.name}>"
+
+
+def _property(read: Callable[[], Any]) -> property:
+    return property(lambda _: read())
 
 
 def _is_value(of: Type) -> bool:

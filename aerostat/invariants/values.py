@@ -6,12 +6,12 @@ pointers are views.  All that is read goes into the space's ``reads``, by which 
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Iterator
-from typing import Any, NoReturn, SupportsIndex
+from typing import Any, NoReturn, Protocol, SupportsIndex, TypeVar
 
 from abi.c_types import Array, Function, Member, Number, Pointer, Structure, Type
 from hv.personality import UserFault
-from hv.user_memory import UserMemory
 
 Reader = Callable[["Space", int, Any, Any], Any]
 """Reads a value: (space, address, the view it is part of, by which name or index) -> the value or a view of it."""
@@ -27,12 +27,26 @@ class ReadOnly(TypeError):
     """A view was to be changed."""
 
 
+class Memory(Protocol):
+    """Bytes by address (``hv.user_memory.UserMemory``).  Both raise UserFault where nothing is."""
+
+    @property
+    def ram(self) -> memoryview:
+        """What ``place`` is an index into."""
+
+    def place(self, va: int, /) -> tuple[int, int]:
+        """Where an address is, and how many bytes from there are contiguous."""
+
+    def observe(self, va: int, length: int, /) -> bytes:
+        """Bytes from an address on."""
+
+
 class Space:
     """One program's memory, as views read it."""
 
-    __slots__ = ("debug_structure", "layouts", "observe", "place", "ram", "readers", "reads", "symbolize")
+    __slots__ = ("classes", "layouts", "observe", "place", "ram", "readers", "reads", "symbolize")
 
-    def __init__(self, memory: UserMemory, symbolize: Callable[[int], str | None]) -> None:
+    def __init__(self, memory: Memory, symbolize: Callable[[int], str | None]) -> None:
         self.place = memory.place
         self.observe = memory.observe
         self.ram = memory.ram
@@ -42,6 +56,8 @@ class Space:
         """All reads since whoever looks at it last emptied it."""
         self.readers: dict[Type, Reader] = {}
         self.layouts: dict[Type, dict[str, tuple[Reader, int]]] = {}
+        self.classes: dict[Type, Any] = {}
+        """By structure, and by pointer to one: the class of its views."""
 
     def reader(self, of: Type) -> Reader:
         """What reads values of a type."""
@@ -141,6 +157,8 @@ class View:
         return hash(location(self))
 
 
+V = TypeVar("V", bound=View)
+
 # The slots are filled past __setattr__.
 _set_space = View.__dict__["_space"].__set__
 _set_address = View.__dict__["_address"].__set__
@@ -197,11 +215,30 @@ class StructureView(View):
 _set_layout = StructureView.__dict__["_layout"].__set__
 
 
+def _class_of(base: type[V], layout: dict[str, tuple[Reader, int]]) -> type[V]:
+    """The class of a structure's views, or of those of pointers to it.  Its members are properties: Python finds these
+    in half the time that ``__getattr__`` takes, which is left for those whose names are something to a view itself."""
+    member = _pointed_member if issubclass(base, PointerView) else _member
+    members = {name: member(name, *place) for name, place in layout.items() if not hasattr(base, name)}
+    return type(base.__name__, (base,), {"__slots__": (), **members})
+
+
+def _member(name: str, read: Reader, offset: int) -> property:
+    return property(lambda view: read(view._space, view._address + offset, view, name))
+
+
+def _pointed_member(name: str, read: Reader, offset: int) -> property:
+    return property(lambda view: read(view._space, view._value + offset, view, name))
+
+
 def new_structure(space: Space, address: int, of: Structure, parent: Any, step: Any) -> StructureView:
     """A view of the structure at an address."""
-    view = StructureView.__new__(StructureView)
+    layout = space.layout(of)
+    kind: Any = space.classes.get(of)
+    if kind is None: kind = space.classes[of] = _class_of(StructureView, layout)
+    view: StructureView = kind.__new__(kind)
     fill(view, space, address, of, parent, step)
-    _set_layout(view, space.layout(of))
+    _set_layout(view, layout)
     return view
 
 
@@ -270,8 +307,11 @@ class PointerView(View):
     def __getattr__(self, name: str) -> Any:
         target = self._type.target
         if not isinstance(target, Structure): raise no_member(self, target, name)
+        layout = self._space.layout(target)
+        if self._type not in self._space.classes:
+            self._space.classes[self._type] = _class_of(PointerView, layout)
         try:
-            read, offset = self._space.layout(target)[name]
+            read, offset = layout[name]
         except KeyError:
             raise no_member(self, target, name) from None
         return read(self._space, self._value + offset, self, name)
@@ -349,7 +389,7 @@ _set_value = PointerView.__dict__["_value"].__set__
 
 def new_pointer(space: Space, address: int, of: Pointer, parent: Any, step: Any, value: int) -> PointerView:
     """A view of a pointer at ``address`` that holds ``value``."""
-    view = PointerView.__new__(PointerView)
+    view: PointerView = PointerView.__new__(space.classes.get(of, PointerView))
     fill(view, space, address, of, parent, step)
     _set_value(view, value)
     return view
@@ -370,10 +410,17 @@ class FunctionView(View):
         return f"<{self._type.name} at {self._address:#x}>"
 
 
+LONGEST = 40
+"""Characters of a string that a report shows at most."""
+
+
 def brief(value: object) -> str:
     """A value within another one's text, or a report's."""
     if isinstance(value, PointerView):
         if not value: return "NULL"
+        if getattr(value._type.target, "character", False):
+            with contextlib.suppress(Unreadable):
+                return f"{value._value:#x} {value.string(LONGEST)!r}"
         named = value.symbol()
         return f"{value._value:#x} <{named}>" if named else f"{value._value:#x}"
     if isinstance(value, StructureView): return f"({value._type.name}){{...}}"
