@@ -24,11 +24,12 @@ def blocks(language: str) -> list[str]:
 
 
 def shown(expected: list[str]) -> str:
-    """A pattern for output: ``...`` alone stands for any lines, within a line for a number."""
+    """A pattern for output: ``...`` alone stands for any lines, within a line for a number.  Which line of a file an
+    instruction is of, compilers do not agree on."""
     pattern = ""
     for line in expected:
         if line.strip() == "...": pattern += r"(?:.*\n)*?"
-        else: pattern += re.escape(line).replace(r"\.\.\.", r"[0-9a-f]+") + r"\n"
+        else: pattern += re.sub(r":\d+\\\)", r":\\d+\)", re.escape(line).replace(r"\.\.\.", r"[0-9a-f]+")) + r"\n"
     return pattern
 
 
@@ -90,7 +91,8 @@ def test_the_spoolers_repair(tmp_path: Path) -> None:
 
 
 def test_the_banks_repair(tmp_path: Path) -> None:
-    given_up = "    aero_lock_release(&bank.lock);\n\n    aero_thread_yield(); /* time passes: the receipt is printed, say */"
-    given_up += "\n\n    aero_lock_take(&bank.lock);\n"
-    done = run(repaired(tmp_path, "bank", given_up, "    aero_thread_yield();\n"), "bank_invariants.py")
+    source = (REPOSITORY / "userland" / "demo" / "bank.c").read_text()
+    middle = source.split("    bank.accounts[from] -= amount;\n")[1].split("    bank.accounts[to] += amount;\n")[0]
+    assert "aero_lock_release" in middle
+    done = run(repaired(tmp_path, "bank", middle, "    aero_thread_yield();\n"), "bank_invariants.py")
     assert (done.returncode, done.stdout) == (0, "all is well\n"), done.stderr

@@ -17,7 +17,7 @@ pytestmark = pytest.mark.kvm
 
 def test_the_python_snippet() -> None:
     text = (REPOSITORY / "README.md").read_text(encoding="utf-8")
-    snippets = re.findall(r"```python\n(.*?)```", text, re.DOTALL)
+    snippets = [s for s in re.findall(r"```python\n(.*?)```", text, re.DOTALL) if "Machine(" in s]
     assert snippets
     for snippet in snippets:
         done = subprocess.run(

@@ -14,8 +14,10 @@ from pathlib import Path
 
 import pytest
 
+from tests.aerostat.invariants.compiling import compile_program, written
 from tests.aerostat.programs import (
     GUARD,
+    REPOSITORY,
     aerostat,
     assert_no_traceback,
     built,
@@ -189,6 +191,20 @@ def test_invariants_do_not_change_what_a_program_prints(tmp_path: Path) -> None:
     plain = aerostat("run", built("demo/threads"), "3")
     checked = aerostat("run", "--cores", "2", "--invariant", file(tmp_path, text), built("demo/threads"), "3")
     assert (checked.stdout, checked.stderr, checked.returncode) == (plain.stdout, plain.stderr, plain.returncode)
+
+
+def test_the_example_of_the_readme(tmp_path: Path) -> None:
+    text = (REPOSITORY / "README.md").read_text(encoding="utf-8")
+    [snippet] = [s for s in re.findall(r"```python\n(.*?)```", text, re.DOTALL) if "@invariant" in s]
+    source = (
+        "#include <aero.h>\nstruct { int count; struct { int key; } items[8]; } queue = { 3, { { 1 }, { 4 }, { 9 } } };\n"
+        "int main(void) { aero_null(); queue.items[1].key = 10; aero_null(); return 0; }\n"
+    )
+    program = compile_program(tmp_path / "main", written(tmp_path, main=source))
+    done = aerostat("run", "--invariant", file(tmp_path, snippet), program)
+    assert done.returncode == 71
+    assert "invariant queue_is_sorted does not hold: The items of the queue are in ascending order." in done.stderr
+    assert "queue.items[1].key: 4 -> 10" in done.stderr
 
 
 # The prompt.
