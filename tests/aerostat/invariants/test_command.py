@@ -197,7 +197,8 @@ def test_the_example_of_the_readme(tmp_path: Path) -> None:
     text = (REPOSITORY / "README.md").read_text(encoding="utf-8")
     [snippet] = [s for s in re.findall(r"```python\n(.*?)```", text, re.DOTALL) if "@invariant" in s]
     source = (
-        "#include <aero.h>\nstruct { int count; struct { int key; } items[8]; } queue = { 3, { { 1 }, { 4 }, { 9 } } };\n"
+        "#include <aero.h>\n"
+        "struct { int count; struct { int key; } items[8]; } queue = { 3, { { 1 }, { 4 }, { 9 } } };\n"
         "int main(void) { aero_null(); queue.items[1].key = 10; aero_null(); return 0; }\n"
     )
     program = compile_program(tmp_path / "main", written(tmp_path, main=source))
