@@ -12,12 +12,14 @@ from pathlib import Path
 from typing import Final
 
 from abi import errors, layout
-from abi.calls import CALLS, Argument, Call
+from abi.calls import CALLS, MESSAGE_WORDS, Argument, Call
 
 ROOT: Final = Path(__file__).resolve().parent.parent
 HEADER: Final = ROOT / "userland" / "lib" / "aero_abi.h"
 REFERENCE: Final = ROOT / "docs" / "syscalls.md"
 
+_CARRIED: Final = {"item": "message->item", "object": "message->object"}
+"""Arguments that in C are in the message."""
 _REGISTERS: Final = ("rdi", "rsi", "rdx", "r10", "r8", "r9")
 
 _HEADER_TOP: Final = """\
@@ -46,6 +48,55 @@ static inline int64_t aero_syscall(uint64_t number, uint64_t a, uint64_t b, uint
                      : "=a"(result)
                      : "a"(number), "D"(a), "S"(b), "d"(c), "r"(r10), "r"(r8), "r"(r9)
                      : "rcx", "r11", "memory");
+    return result;
+}
+"""
+
+
+_MESSAGE_STUB: Final = """\
+/* Rights of a handle to an endpoint. */
+#define AERO_SEND 1UL
+#define AERO_RECEIVE 2UL
+#define AERO_GRANT 4UL
+
+/* What a message carries besides its words. */
+#define AERO_SHARE(length, protection) (1UL | (uint64_t)(protection) << 4 | (uint64_t)(length))
+#define AERO_MOVE(length, protection) (2UL | (uint64_t)(protection) << 4 | (uint64_t)(length))
+#define AERO_HANDLE(rights) (3UL | (uint64_t)(rights) << 4)
+#define AERO_ITEM_KIND(item) ((item) & 15UL) /* 1 pages shared, 2 pages moved, 3 a handle */
+#define AERO_ITEM_LENGTH(item) ((item) & ~(AERO_PAGE_SIZE - 1))
+#define AERO_FOREVER (~0UL)
+
+/* A message.  To send: words, item, object.  Received: these, and the badge of the handle by which it was sent. */
+struct aero_message {
+    uint64_t words[6];
+    uint64_t item;
+    uint64_t object; /* the address of pages, or a handle */
+    uint64_t badge;
+};
+
+/* A call with a message: arguments rdi rsi rdx r10; words r8 r9 r12 r13 r14 r15; received: badge rdi, item rdx, object
+ * r10. */
+static inline int64_t aero_message_syscall(uint64_t number, uint64_t a, uint64_t b, uint64_t c, uint64_t d,
+                                           struct aero_message *message, int receives)
+{
+    int64_t result = (int64_t)number;
+    register uint64_t r10 __asm__("r10") = d;
+    register uint64_t r8 __asm__("r8") = message->words[0];
+    register uint64_t r9 __asm__("r9") = message->words[1];
+    register uint64_t r12 __asm__("r12") = message->words[2];
+    register uint64_t r13 __asm__("r13") = message->words[3];
+    register uint64_t r14 __asm__("r14") = message->words[4];
+    register uint64_t r15 __asm__("r15") = message->words[5];
+
+    __asm__ volatile("syscall"
+                     : "+a"(result), "+D"(a), "+S"(b), "+d"(c), "+r"(r10), "+r"(r8), "+r"(r9), "+r"(r12), "+r"(r13),
+                       "+r"(r14), "+r"(r15)
+                     :
+                     : "rcx", "r11", "memory");
+    if (receives && result == 0) {
+        *message = (struct aero_message){{r8, r9, r12, r13, r14, r15}, c, r10, a};
+    }
     return result;
 }
 """
@@ -81,6 +132,7 @@ def c_header() -> str:
         + "".join(_define(f"AERO_CALL_{call.name}", f"{call.number:#x}UL") for call in CALLS)
     )
     parts.append(_SYSCALL_STUB)
+    parts.append(_MESSAGE_STUB)
     parts += [_stub(call) for call in CALLS]
     parts.append("#endif\n")
     return "\n".join(parts)
@@ -95,6 +147,19 @@ def _define(name: str, value: str) -> str:
     return f"#define {name:<28} {value}\n"
 
 
+def _message_stub(call: Call, comment: str) -> str:
+    """A call with a message: ``item`` and ``object`` are the message's."""
+    own = [argument for argument in call.arguments if argument.name not in _CARRIED]
+    parameters = ", ".join([*(_parameter(argument) for argument in own), "struct aero_message *message"])
+    values = [_CARRIED.get(argument.name, argument.name) for argument in call.arguments]
+    values += ["0"] * (4 - len(values))
+    receives = int(call.words in ("out", "both"))
+    return (
+        f"{comment}\nstatic inline int64_t aero_{call.name}({parameters})\n{{\n    return aero_message_syscall("
+        f"AERO_CALL_{call.name}, {', '.join(values)}, message, {receives});\n}}\n"
+    )
+
+
 def _stub(call: Call) -> str:
     lines = textwrap.wrap(call.summary, 110)
     lines += [f"  {argument.name}: {argument.meaning}" for argument in call.arguments]
@@ -104,6 +169,7 @@ def _stub(call: Call) -> str:
         if not call.errors:
             lines[-1] = f"Returns {call.result}."
     comment = "/* " + "\n * ".join(lines) + " */"
+    if call.words: return _message_stub(call, comment)
     parameters = ", ".join(_parameter(argument) for argument in call.arguments) or "void"
     values = [
         f"(uint64_t){argument.name}" if "*" in argument.c_type else argument.name for argument in call.arguments
@@ -137,6 +203,10 @@ def reference_page() -> str:
         f"{layout.USER_FIRST:#x} to {layout.USER_LAST:#x} are free for calls defined in Python by the user of the API.",
         "An unknown number returns ENOSYS.",
         "",
+        f"The words of a message are in `{' '.join(MESSAGE_WORDS)}`. A message that is received also leaves in `rdi`",
+        "the badge of the handle by which it was sent, in `rdx` and `r10` its item and object; in C all of it is in",
+        "`struct aero_message`.",
+        "",
         f"Addresses a program can map: `{layout.USER_MIN:#x}` to `{layout.USER_END - 1:#x}`. "
         f"Page size {layout.PAGE_SIZE}.",
         f"Permissions: `AERO_READ` {layout.READ}, `AERO_WRITE` {layout.WRITE}, `AERO_EXECUTE` {layout.EXECUTE}.",
@@ -163,7 +233,8 @@ def reference_page() -> str:
 
 def _prototype(call: Call) -> str:
     result = "int64_t" if call.returns else "_Noreturn void"
-    parameters = ", ".join(_parameter(argument) for argument in call.arguments) or "void"
+    own = [_parameter(argument) for argument in call.arguments if not (call.words and argument.name in _CARRIED)]
+    parameters = ", ".join([*own, *["struct aero_message *message"] * bool(call.words)]) or "void"
     return f"{result} aero_{call.name}({parameters})"
 
 

@@ -134,7 +134,9 @@ class Core:
             call, arguments = native
             if arguments == 0: result = call(thread.id)
             elif arguments == 1: result = call(thread.id, regs.rdi)
+            elif arguments == 2: result = call(thread.id, regs.rdi, regs.rsi)
             elif arguments == 3: result = call(thread.id, regs.rdi, regs.rsi, regs.rdx)
+            elif arguments == 4: result = call(thread.id, regs.rdi, regs.rsi, regs.rdx, regs.r10)
             else: result = call(thread.id, *(regs.rdi, regs.rsi, regs.rdx, regs.r10, regs.r8, regs.r9)[:arguments])
         else:
             result = machine.foreign_call(thread, number)
@@ -156,6 +158,7 @@ class Core:
         if fault.vector == PAGE_FAULT and self._permitted(thread, fault): return
         personality = thread.process.personality
         if personality is not None and personality.fault(thread, fault): return
+        if fault.vector == PAGE_FAULT and machine.messages.page_fault(thread, fault): return
         if not thread.gone: machine.kill_for_fault(thread, fault)
 
 

@@ -18,6 +18,7 @@ from kernel.objects import (
     DEAD,
     ENDED,
     ENDING,
+    ENDPOINT,
     FREE,
     MAPPED,
     MAPPED_BLOCK,
@@ -62,6 +63,9 @@ class Listener(Protocol):
 
     def process_ending(self, s: int) -> None:
         """Process s is ending: from now on what it holds is taken from it."""
+
+    def endpoint_gone(self, e: int) -> None:
+        """Nothing is left of endpoint e in the kernel."""
 
     def process_ended(self, s: int, status: int) -> None:
         """Process s has ended with this status; its memory is gone."""
@@ -200,6 +204,9 @@ class Effects:
             elif before == THREAD:
                 self._listener.thread_gone(p)
                 k.thread.pop(p, None)
+            elif before == ENDPOINT:
+                self._listener.endpoint_gone(p)
+                k.endpoint.pop(p, None)
 
     def _tell_of_threads(self, threads: list[tuple[KernelThread, str, int]]) -> None:
         for T, field, _ in threads:

@@ -32,6 +32,7 @@ from hv.gate import Gate
 from hv.guest_memory import GuestMemory
 from hv.kvm import Kvm
 from hv.lock import BigLock
+from hv.messages import Messages
 from hv.observer import Observer, StoppedByObserver
 from hv.page_tables import TableFrames
 from hv.personality import BLOCKED, RETRY, Fault, Personality, UserFault
@@ -120,6 +121,7 @@ class Machine:
         self.events = Events(self.lock, self.fail)
         self.effects = Effects(self.kernel, self.memory, self.frames, self.gate, self)
         self.system = System(self.kernel, self.step, self.thread_started)
+        self.messages = Messages(self)
         self._check = None if check == "off" else self.checker.check
         self._apply = self.effects.apply
         self.native = self._native_calls()
@@ -150,7 +152,7 @@ class Machine:
         return result
 
     def _native_calls(self) -> dict[int, tuple[Callable[..., int], int]]:
-        special: dict[str, Callable[..., int]] = {"debug_print": self._debug_print}
+        special: dict[str, Callable[..., int]] = {"debug_print": self._debug_print, **self.messages.calls()}
         return {
             call.number: (special.get(call.name) or getattr(self.system, call.name), len(call.arguments))
             for call in CALLS
@@ -213,9 +215,12 @@ class Machine:
 
     def thread_ready(self, t: int, core: int) -> None:
         if self.cores[core].idle: self.lock.notify_all()
+        ready = self.threads.get(t)
+        if ready is not None and ready.deadline is not None: self.messages.settled(ready)
 
     def thread_woken(self, t: int, result: int) -> None:
         woken = self.threads[t]
+        if result < 0 and woken.fault is not None and self.messages.failed(woken): return
         if woken.vcpu is not None: woken.vcpu.regs.rax = result & 0xFFFF_FFFF_FFFF_FFFF
         else: woken.result = result
 
@@ -224,6 +229,7 @@ class Machine:
         if gone is None: return
         gone.gone = True
         if gone.watch is not None: gone.watch.cancel()  # nothing is going to happen by it any more
+        self.messages.settled(gone)
         if gone.process.function_calls is not None: self.lock.notify_all()  # it may be the one that was called
         vcpu = gone.vcpu
         if vcpu is None: return
@@ -240,6 +246,9 @@ class Machine:
         if self.observer is None or not self.lock.in_core(): return
         process = self.processes.get(s)
         if process is not None: self.observer.ending(process)
+
+    def endpoint_gone(self, e: int) -> None:
+        self.messages.endpoint_gone(e)
 
     def process_ended(self, s: int, status: int) -> None:
         process = self.processes.pop(s, None)

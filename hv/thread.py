@@ -5,9 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from hv.engine import Context, Engine, Registers
+from hv.personality import Fault
 
 if TYPE_CHECKING:
-    from hv.events import Watch
+    from hv.events import Timer, Watch
     from hv.machine import Machine
     from hv.process import Process
 
@@ -16,8 +17,8 @@ class Thread:
     """One thread of a process.  Hold the big lock; registers only while it does not run."""
 
     __slots__ = (
-        "begin", "context", "gone", "id", "machine", "process", "result", "retried", "retries", "retry", "vcpu",
-        "watch",
+        "begin", "context", "deadline", "fault", "gone", "id", "machine", "process", "result", "retried", "retries",
+        "retry", "vcpu", "watch",
     )  # fmt: skip
 
     def __init__(
@@ -38,6 +39,10 @@ class Thread:
         """How often the instruction at ``retried`` (rip, address) faulted though it may do what it does."""
         self.watch: Watch | None = None
         """The descriptor that debug_print waits for."""
+        self.deadline: Timer | None = None
+        """When it waits for a message no longer."""
+        self.fault: Fault | None = None
+        """The page fault that is with its pager."""
         self.gone = False
 
     @property

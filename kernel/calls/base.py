@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from abi.errors import ESRCH
+from abi.errors import EPIPE, ESRCH
 from kernel.objects import Kernel
 
 if TYPE_CHECKING:
-    from kernel import handles, page_allocator
+    from kernel import handles, message, page_allocator
 else:
-    from kernel.journaled import handles, page_allocator
+    from kernel.journaled import handles, message, page_allocator
 
 Step = Callable[..., int]
 
@@ -31,6 +31,13 @@ class Calls:
     def fund_pages(self, c: int, pages: int) -> None:
         """Splits a block of the container's quota if its pages do not cover this many."""
         if self.k.container[c].pages < pages: self.step(page_allocator.quota_split, c)
+
+    def hang_up(self, e: int) -> None:
+        """Tells those who wait at endpoint e, if nobody is left at the other end, that there never will be."""
+        k = self.k
+        E = k.endpoint[e]
+        while E.head and (E.senders == 0 and E.timer == 0 if E.receiving else E.receivers == 0):
+            self.step(message.message_cancel, E.head, -EPIPE)
 
     def named(self, t: int, handle: int, kind: int) -> int:
         """The object of this kind that thread t names by a handle, or -ESRCH."""

@@ -34,8 +34,11 @@ class Endings(MemoryCalls):
                 if o == 0: continue
                 step(process.handle_drop, s, slot)
                 if k.page[o].kind == PROCESS: ending.append(o)
+                elif k.page[o].kind == ENDPOINT: self.hang_up(o)
+            pager = S.pager
             result = step(process.process_finish, s)
             assert result == OK, result
+            if k.page[pager].kind == ENDPOINT: self.hang_up(pager)
 
     def take_down_container(self, c: int) -> None:
         """Takes everything from the subtree of container c, which is ending, step by step, and its quota back to the

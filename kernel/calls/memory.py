@@ -36,7 +36,7 @@ class MemoryCalls(Calls):
         C = k.container[k.process[s].container]
         if end - first > C.pages + BLOCK_PAGES * C.blocks: return -ENOMEM  # before work that grows with the length
         pieces = list(cut(first, end))
-        if any(not self._vacant(s, *piece) for piece in pieces): return -EEXIST
+        if any(not self.vacant(s, *piece) for piece in pieces): return -EEXIST
         whole = self._fund(s, pieces)
         if whole < 0: return whole
         for v, count in pieces:
@@ -51,7 +51,7 @@ class MemoryCalls(Calls):
                 assert result == OK, result
         return OK
 
-    def _vacant(self, s: int, v: int, count: int) -> bool:
+    def vacant(self, s: int, v: int, count: int) -> bool:
         """Nothing is mapped in this piece."""
         k = self.k
         S = k.process[s]
@@ -65,7 +65,7 @@ class MemoryCalls(Calls):
         X = k.table[q]
         return not any(X.entry.get(i) for i in range(i1, i1 + count))
 
-    def _tables_missing(self, s: int, pieces: list[Piece], whole: int) -> int:
+    def tables_missing(self, s: int, pieces: list[Piece], whole: int) -> int:
         """Page tables that mapping the pieces will create, if the first ``whole`` full ones become blocks."""
         k = self.k
         root = k.process[s].root
@@ -90,7 +90,7 @@ class MemoryCalls(Calls):
         full = sum(1 for _, count in pieces if count == BLOCK_PAGES)
         total = sum(count for _, count in pieces)
         whole = min(full, C.blocks)
-        pages = total - whole * BLOCK_PAGES + self._tables_missing(s, pieces, whole)
+        pages = total - whole * BLOCK_PAGES + self.tables_missing(s, pieces, whole)
         splits = max(0, -((C.pages - pages) // BLOCK_PAGES))
         # Fewer blocks would not help: each that is not mapped whole takes a split, and perhaps a table.
         if whole + splits > C.blocks: return -ENOMEM
@@ -181,8 +181,8 @@ class MemoryCalls(Calls):
         for v, count in pieces:
             if permission & ~k.process[s].map_permission[v]: return -EINVAL
             if count == BLOCK_PAGES and shift % BLOCK_PAGES: return -EINVAL
-            if not self._vacant(d, v + shift, count): return -EEXIST
-        tables = self._tables_missing(d, [(v + shift, n) for v, n in pieces], sum(n == BLOCK_PAGES for _, n in pieces))
+            if not self.vacant(d, v + shift, count): return -EEXIST
+        tables = self.tables_missing(d, [(v + shift, n) for v, n in pieces], sum(n == BLOCK_PAGES for _, n in pieces))
         c = k.process[d].container
         while k.container[c].pages < tables:
             if self.step(page_allocator.quota_split, c) != OK: return -ENOMEM

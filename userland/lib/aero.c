@@ -24,8 +24,12 @@ const char *aero_error_name(int64_t result)
     case AERO_EEXIST: return "EEXIST";
     case AERO_EINVAL: return "EINVAL";
     case AERO_ENOSPC: return "ENOSPC";
+    case AERO_EPIPE: return "EPIPE";
     case AERO_EDEADLK: return "EDEADLK";
     case AERO_ENOSYS: return "ENOSYS";
+    case AERO_EPROTO: return "EPROTO";
+    case AERO_EMSGSIZE: return "EMSGSIZE";
+    case AERO_ETIMEDOUT: return "ETIMEDOUT";
     default: return result >= 0 ? "no error" : "unknown error";
     }
 }

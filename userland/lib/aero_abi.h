@@ -33,8 +33,12 @@
 #define AERO_EEXIST                  17
 #define AERO_EINVAL                  22
 #define AERO_ENOSPC                  28
+#define AERO_EPIPE                   32
 #define AERO_EDEADLK                 35
 #define AERO_ENOSYS                  38
+#define AERO_EPROTO                  71
+#define AERO_EMSGSIZE                90
+#define AERO_ETIMEDOUT               110
 
 /* Numbers.  Below AERO_NATIVE_FIRST: Linux's calls; from AERO_USER_FIRST: those the host's user defines. */
 #define AERO_NATIVE_FIRST            0x1000UL
@@ -57,6 +61,18 @@
 #define AERO_CALL_container_create   0x100eUL
 #define AERO_CALL_container_kill     0x100fUL
 #define AERO_CALL_process_create_in  0x1010UL
+#define AERO_CALL_endpoint_create    0x1011UL
+#define AERO_CALL_handle_copy        0x1012UL
+#define AERO_CALL_handle_close       0x1013UL
+#define AERO_CALL_handle_give        0x1014UL
+#define AERO_CALL_message_accept     0x1015UL
+#define AERO_CALL_message_send       0x1016UL
+#define AERO_CALL_message_call       0x1017UL
+#define AERO_CALL_message_receive    0x1018UL
+#define AERO_CALL_message_reply      0x1019UL
+#define AERO_CALL_message_reply_receive 0x101aUL
+#define AERO_CALL_pager_set          0x101bUL
+#define AERO_CALL_timer_set          0x101cUL
 #define AERO_CALL_thread_kill        0x1020UL
 
 /* Any call by number.  Registers: number rax; arguments rdi rsi rdx r10 r8 r9; result rax; rcx and r11 are lost. */
@@ -72,6 +88,52 @@ static inline int64_t aero_syscall(uint64_t number, uint64_t a, uint64_t b, uint
                      : "=a"(result)
                      : "a"(number), "D"(a), "S"(b), "d"(c), "r"(r10), "r"(r8), "r"(r9)
                      : "rcx", "r11", "memory");
+    return result;
+}
+
+/* Rights of a handle to an endpoint. */
+#define AERO_SEND 1UL
+#define AERO_RECEIVE 2UL
+#define AERO_GRANT 4UL
+
+/* What a message carries besides its words. */
+#define AERO_SHARE(length, protection) (1UL | (uint64_t)(protection) << 4 | (uint64_t)(length))
+#define AERO_MOVE(length, protection) (2UL | (uint64_t)(protection) << 4 | (uint64_t)(length))
+#define AERO_HANDLE(rights) (3UL | (uint64_t)(rights) << 4)
+#define AERO_ITEM_KIND(item) ((item) & 15UL) /* 1 pages shared, 2 pages moved, 3 a handle */
+#define AERO_ITEM_LENGTH(item) ((item) & ~(AERO_PAGE_SIZE - 1))
+#define AERO_FOREVER (~0UL)
+
+/* A message.  To send: words, item, object.  Received: these, and the badge of the handle by which it was sent. */
+struct aero_message {
+    uint64_t words[6];
+    uint64_t item;
+    uint64_t object; /* the address of pages, or a handle */
+    uint64_t badge;
+};
+
+/* A call with a message: arguments rdi rsi rdx r10; words r8 r9 r12 r13 r14 r15; received: badge rdi, item rdx, object
+ * r10. */
+static inline int64_t aero_message_syscall(uint64_t number, uint64_t a, uint64_t b, uint64_t c, uint64_t d,
+                                           struct aero_message *message, int receives)
+{
+    int64_t result = (int64_t)number;
+    register uint64_t r10 __asm__("r10") = d;
+    register uint64_t r8 __asm__("r8") = message->words[0];
+    register uint64_t r9 __asm__("r9") = message->words[1];
+    register uint64_t r12 __asm__("r12") = message->words[2];
+    register uint64_t r13 __asm__("r13") = message->words[3];
+    register uint64_t r14 __asm__("r14") = message->words[4];
+    register uint64_t r15 __asm__("r15") = message->words[5];
+
+    __asm__ volatile("syscall"
+                     : "+a"(result), "+D"(a), "+S"(b), "+d"(c), "+r"(r10), "+r"(r8), "+r"(r9), "+r"(r12), "+r"(r13),
+                       "+r"(r14), "+r"(r15)
+                     :
+                     : "rcx", "r11", "memory");
+    if (receives && result == 0) {
+        *message = (struct aero_message){{r8, r9, r12, r13, r14, r15}, c, r10, a};
+    }
     return result;
 }
 
@@ -270,6 +332,195 @@ static inline int64_t aero_container_kill(uint64_t handle)
 static inline int64_t aero_process_create_in(uint64_t handle)
 {
     return aero_syscall(AERO_CALL_process_create_in, handle, 0, 0, 0, 0, 0);
+}
+
+/* Creates an endpoint: where threads that have handles to it meet to pass messages.
+ * Returns a handle of the new endpoint, with all rights, or
+ *   -AERO_EBUSY: the caller's container is ending
+ *   -AERO_ENOSPC: no free handle
+ *   -AERO_ENOMEM: no quota for the endpoint's page */
+static inline int64_t aero_endpoint_create(void)
+{
+    return aero_syscall(AERO_CALL_endpoint_create, 0, 0, 0, 0, 0, 0);
+}
+
+/* Makes another handle of the calling process to an endpoint, with some of the rights.
+ *   handle: a handle of an endpoint
+ *   rights: any sum of AERO_SEND, AERO_RECEIVE, AERO_GRANT that the handle has; GRANT allows passing on
+ *   badge: what receivers are told of messages sent by the copy; 0: as the handle's
+ * Returns a handle of the same endpoint, or
+ *   -AERO_ESRCH: no such handle, or not an endpoint's
+ *   -AERO_EPERM: no rights, more than the handle has, or a badge where the handle has one
+ *   -AERO_EINVAL: a badge of 2^63 or more
+ *   -AERO_ENOSPC: no free handle */
+static inline int64_t aero_handle_copy(uint64_t handle, uint64_t rights, uint64_t badge)
+{
+    return aero_syscall(AERO_CALL_handle_copy, handle, rights, badge, 0, 0, 0);
+}
+
+/* Closes a handle to an endpoint.  With the last that can receive, those who wait to send get EPIPE, and the
+ * other way round; with the last of all the endpoint is gone.
+ *   handle: a handle of an endpoint
+ * Returns 0, or
+ *   -AERO_ESRCH: no such handle, or not an endpoint's */
+static inline int64_t aero_handle_close(uint64_t handle)
+{
+    return aero_syscall(AERO_CALL_handle_close, handle, 0, 0, 0, 0, 0);
+}
+
+/* Gives a child a handle to an endpoint.
+ *   process: a handle of a child that has not started
+ *   handle: a handle of an endpoint
+ *   rights: any sum of AERO_SEND, AERO_RECEIVE, AERO_GRANT that the handle has; GRANT allows passing on
+ * Returns the child's handle of the endpoint, for the parent to tell it, or
+ *   -AERO_ESRCH: no such handle, or not a process's or not an endpoint's
+ *   -AERO_EBUSY: the child has started
+ *   -AERO_EPERM: the handle lacks GRANT, or no rights, or more than it has
+ *   -AERO_ENOSPC: the child has no free handle */
+static inline int64_t aero_handle_give(uint64_t process, uint64_t handle, uint64_t rights)
+{
+    return aero_syscall(AERO_CALL_handle_give, process, handle, rights, 0, 0, 0);
+}
+
+/* Says what the calling thread takes besides words, with messages and replies to come.  The address is good for
+ * pages once.
+ *   address: where pages that a message carries are mapped, a multiple of 4096
+ *   length: how much at most, in bytes, a multiple of 4096; 0: no pages
+ *   handles: 1 to take handles that messages carry, 0 not to
+ * Returns 0, or
+ *   -AERO_EINVAL: not page aligned, outside 0x10000 .. 0x7f7fffffffff, or handles above 1 */
+static inline int64_t aero_message_accept(uint64_t address, uint64_t length, uint64_t handles)
+{
+    return aero_syscall(AERO_CALL_message_accept, address, length, handles, 0, 0, 0);
+}
+
+/* Sends a message and waits until a thread has received it.
+ *   handle: a handle of an endpoint
+ *   timeout: nanoseconds to wait at most; 0 not to wait; AERO_FOREVER
+ *   item: what it carries: 0, AERO_SHARE(length, protection), AERO_MOVE(the same), AERO_HANDLE(rights)
+ *   object: the address of the pages, or the handle
+ * Returns 0, or
+ *   -AERO_ESRCH: no such handle, or not an endpoint's
+ *   -AERO_EPIPE: nobody can receive
+ *   -AERO_EAGAIN: nobody waits to receive, and the timeout is 0
+ *   -AERO_ETIMEDOUT: nobody received it, or replied, in time
+ *   -AERO_EINVAL: no such item, a range that is not valid or cuts a 2 MiB page, or 2 MiB pages that are aligned otherwise
+ *   -AERO_EPROTO: the other side takes no such item, or no more handles
+ *   -AERO_EMSGSIZE: more pages than the other side takes, or more than 512 pages and blocks
+ *   -AERO_EPERM: more rights or permissions than the sender has, a handle without GRANT, or one that cannot send
+ *   -AERO_EFAULT: a page that it carries is not mapped
+ *   -AERO_EEXIST: the other side has something mapped there
+ *   -AERO_EBUSY: a page to be moved is mapped elsewhere too, or charged to another container
+ *   -AERO_ENOMEM: the other side's container has no quota for pages or page tables */
+static inline int64_t aero_message_send(uint64_t handle, uint64_t timeout, struct aero_message *message)
+{
+    return aero_message_syscall(AERO_CALL_message_send, handle, timeout, message->item, message->object, message, 0);
+}
+
+/* Sends a message and waits for the reply of the thread that receives it; the core switches to that thread
+ * directly where it waits on the same one.  EPIPE also means that it ended without a reply.
+ *   handle: a handle of an endpoint
+ *   timeout: nanoseconds to wait at most; 0 not to wait; AERO_FOREVER
+ *   item: what it carries: 0, AERO_SHARE(length, protection), AERO_MOVE(the same), AERO_HANDLE(rights)
+ *   object: the address of the pages, or the handle
+ * Returns 0, with the reply's words, and what it carries, or
+ *   -AERO_ESRCH: no such handle, or not an endpoint's
+ *   -AERO_EPIPE: nobody can receive
+ *   -AERO_EAGAIN: nobody waits to receive, and the timeout is 0
+ *   -AERO_ETIMEDOUT: nobody received it, or replied, in time
+ *   -AERO_EINVAL: no such item, a range that is not valid or cuts a 2 MiB page, or 2 MiB pages that are aligned otherwise
+ *   -AERO_EPROTO: the other side takes no such item, or no more handles
+ *   -AERO_EMSGSIZE: more pages than the other side takes, or more than 512 pages and blocks
+ *   -AERO_EPERM: more rights or permissions than the sender has, a handle without GRANT, or one that cannot send
+ *   -AERO_EFAULT: a page that it carries is not mapped
+ *   -AERO_EEXIST: the other side has something mapped there
+ *   -AERO_EBUSY: a page to be moved is mapped elsewhere too, or charged to another container
+ *   -AERO_ENOMEM: the other side's container has no quota for pages or page tables */
+static inline int64_t aero_message_call(uint64_t handle, uint64_t timeout, struct aero_message *message)
+{
+    return aero_message_syscall(AERO_CALL_message_call, handle, timeout, message->item, message->object, message, 1);
+}
+
+/* Receives the next message of an endpoint, or waits for one.  First come, first served.
+ *   handle: a handle of an endpoint
+ *   timeout: nanoseconds to wait at most; 0 not to wait; AERO_FOREVER
+ * Returns 0 with a message; a positive number of signals (expiries of a timer, interrupts) without one, or
+ *   -AERO_ESRCH: no such handle, or not an endpoint's
+ *   -AERO_EPERM: the handle lacks RECEIVE
+ *   -AERO_EBUSY: the calling thread owes a reply
+ *   -AERO_EPIPE: nobody can send
+ *   -AERO_EAGAIN: no message is there, and the timeout is 0
+ *   -AERO_ETIMEDOUT: none came in time */
+static inline int64_t aero_message_receive(uint64_t handle, uint64_t timeout, struct aero_message *message)
+{
+    return aero_message_syscall(AERO_CALL_message_receive, handle, timeout, 0, 0, message, 1);
+}
+
+/* Replies to the call that the calling thread received last.  With an error the caller waits on.
+ *   item: what it carries: 0, AERO_SHARE(length, protection), AERO_MOVE(the same), AERO_HANDLE(rights)
+ *   object: the address of the pages, or the handle
+ * Returns 0, or
+ *   -AERO_ESRCH: nobody waits for a reply of the calling thread
+ *   -AERO_EINVAL: no such item, a range that is not valid or cuts a 2 MiB page, or 2 MiB pages that are aligned otherwise
+ *   -AERO_EPROTO: the other side takes no such item, or no more handles
+ *   -AERO_EMSGSIZE: more pages than the other side takes, or more than 512 pages and blocks
+ *   -AERO_EPERM: more rights or permissions than the sender has, a handle without GRANT, or one that cannot send
+ *   -AERO_EFAULT: a page that it carries is not mapped
+ *   -AERO_EEXIST: the other side has something mapped there
+ *   -AERO_EBUSY: a page to be moved is mapped elsewhere too, or charged to another container
+ *   -AERO_ENOMEM: the other side's container has no quota for pages or page tables */
+static inline int64_t aero_message_reply(struct aero_message *message)
+{
+    return aero_message_syscall(AERO_CALL_message_reply, message->item, message->object, 0, 0, message, 0);
+}
+
+/* Replies, and receives the next message: a server's one call for each request.
+ *   handle: a handle of an endpoint
+ *   timeout: nanoseconds to wait at most; 0 not to wait; AERO_FOREVER
+ *   item: what it carries: 0, AERO_SHARE(length, protection), AERO_MOVE(the same), AERO_HANDLE(rights)
+ *   object: the address of the pages, or the handle
+ * Returns as message_receive, or
+ *   -AERO_ESRCH: nobody waits for a reply of the calling thread, no such handle, or not an endpoint's
+ *   -AERO_EINVAL: no such item, a range that is not valid or cuts a 2 MiB page, or 2 MiB pages that are aligned otherwise
+ *   -AERO_EPROTO: the other side takes no such item, or no more handles
+ *   -AERO_EMSGSIZE: more pages than the other side takes, or more than 512 pages and blocks
+ *   -AERO_EPERM: more rights or permissions than the sender has, a handle without GRANT, or one that cannot send
+ *   -AERO_EFAULT: a page that it carries is not mapped
+ *   -AERO_EEXIST: the other side has something mapped there
+ *   -AERO_EBUSY: a page to be moved is mapped elsewhere too, or charged to another container
+ *   -AERO_ENOMEM: the other side's container has no quota for pages or page tables
+ *   -AERO_EAGAIN: the reply is sent, there is no message, and the timeout is 0
+ *   -AERO_ETIMEDOUT: the reply is sent, and no message came in time
+ *   -AERO_EPIPE: the reply is sent, and nobody can send to the endpoint */
+static inline int64_t aero_message_reply_receive(uint64_t handle, uint64_t timeout, struct aero_message *message)
+{
+    return aero_message_syscall(AERO_CALL_message_reply_receive, handle, timeout, message->item, message->object, message, 1);
+}
+
+/* Has page faults of a process become messages: words 0 to 2 are the address, 1 for reading, 2 for writing or 4
+ * for executing, and the program counter.  The reply's word 0 is 0 for the thread to try again, and the page it
+ * carries, if any, is mapped at the fault; any other word 0 is the end of the process.
+ *   process: a handle of a child process; 0 for the calling process
+ *   handle: a handle of an endpoint that can send; 0 for no pager
+ * Returns 0, or
+ *   -AERO_ESRCH: no such handle, or not a process's or not an endpoint's
+ *   -AERO_EPERM: the handle lacks SEND
+ *   -AERO_EBUSY: the process has a pager already, or is ending */
+static inline int64_t aero_pager_set(uint64_t process, uint64_t handle)
+{
+    return aero_syscall(AERO_CALL_pager_set, process, handle, 0, 0, 0, 0);
+}
+
+/* Binds a timer to an endpoint, in place of the one it had: message_receive returns when it expires.
+ *   handle: a handle of an endpoint that can receive
+ *   first: nanoseconds until it expires; 0 for no timer any more
+ *   period: nanoseconds between further expiries, at least 1,000,000; 0 for none
+ * Returns 0, or
+ *   -AERO_ESRCH: no such handle, or not an endpoint's
+ *   -AERO_EPERM: the handle lacks RECEIVE */
+static inline int64_t aero_timer_set(uint64_t handle, uint64_t first, uint64_t period)
+{
+    return aero_syscall(AERO_CALL_timer_set, handle, first, period, 0, 0, 0);
 }
 
 /* Ends another thread of the calling process, whatever it does, with status 137.  The handle stays open until

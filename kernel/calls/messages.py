@@ -1,0 +1,304 @@
+"""Calls on endpoints and messages.
+
+What a message carries is said by one argument, ``item``: its kind in bits 0 to 3 (SHARE, MOVE, HANDLE, or 0 for none),
+permissions or rights in bits 4 to 6, and for pages the length in bytes in bits 12 and up; ``object`` is the address, or
+the handle.  The words of a message are in registers that the kernel never sees: ``delivered`` is told who gets whose.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+from abi.errors import EBUSY, EEXIST, EINVAL, EMSGSIZE, ENOMEM, EPERM, OK
+from abi.layout import BLOCK_PAGES, PAGE_SHIFT, PAGE_SIZE
+from kernel.calls.endings import Endings
+from kernel.calls.ranges import effective, indices, range_valid
+from kernel.objects import HANDLE, MAPPED_BLOCK, MOVE, PROCESS, SHARE, Kernel, Thread
+
+if TYPE_CHECKING:
+    from kernel import endpoint, message, page_allocator, sharing
+else:
+    from kernel.journaled import endpoint, message, page_allocator, sharing
+
+FOREVER: Final = (1 << 64) - 1
+"""A timeout that never comes; 0 is one that is over at once."""
+MOST_PIECES: Final = 512
+"""Pages and blocks that one message can carry."""
+LARGEST_BADGE: Final = (1 << 63) - 1
+
+
+class Item(NamedTuple):
+    """What a message carries, as the transitions take it."""
+
+    kind: int
+    first: int
+    """The first virtual page, or the handle's slot."""
+    number: int
+    """Pages, or the handle's generation."""
+    rights: int
+
+
+NOTHING: Final = Item(0, 0, 0, 0)
+
+
+def item_named(item: int, object: int) -> Item | int:
+    """What a program names by ``item`` and ``object``, or -EINVAL."""
+    if item == 0: return NOTHING
+    kind, rights, length = item & 15, item >> 4 & 7, item & -PAGE_SIZE
+    if item & 0xF80: return -EINVAL
+    if kind == HANDLE: return Item(kind, object % 65536, object >> 16, rights) if length == 0 else -EINVAL
+    if kind not in (SHARE, MOVE) or not range_valid(object, length): return -EINVAL
+    return Item(kind, object >> PAGE_SHIFT, length >> PAGE_SHIFT, effective(rights))
+
+
+def item_received(item: Item, where: int) -> tuple[int, int]:
+    """``item`` and ``object`` as the receiver is told them; ``where`` is the virtual page, or the handle, it finds it
+    by."""
+    if item.kind == 0: return 0, 0
+    if item.kind == HANDLE: return item.kind | item.rights << 4, where
+    return item.kind | item.rights << 4 | item.number << PAGE_SHIFT, where << PAGE_SHIFT
+
+
+def carried(T: Thread) -> Item:
+    """What the queued message of a thread carries."""
+    return Item(T.item, T.item_first, T.item_count, T.item_rights)
+
+
+class Delivery(NamedTuple):
+    """A message on its way: who gets the words of whom, by which badge, and what came with it, as ``item`` and
+    ``object``."""
+
+    sender: int
+    receiver: int
+    badge: int
+    item: int
+    object: int
+
+
+class MessageCalls(Endings):
+    """endpoint_create, handle_copy, handle_close, handle_give; message_send, _call, _receive, _reply, _reply_receive
+    and _accept; pager_set, timer_set."""
+
+    delivered: Callable[[Delivery], None] = staticmethod(lambda delivery: None)
+    """Is told of each message that finds its receiver."""
+
+    # Endpoints.
+
+    def endpoint_create(self, t: int) -> int:
+        k = self.k
+        self.fund_pages(k.process[k.thread[t].process].container, 1)
+        return self.step(endpoint.endpoint_create, t)
+
+    def handle_copy(self, t: int, handle: int, rights: int, badge: int) -> int:
+        if badge > LARGEST_BADGE: return -EINVAL
+        return self.step(endpoint.handle_copy, t, handle % 65536, handle >> 16, min(rights, 8), badge)
+
+    def handle_close(self, t: int, handle: int) -> int:
+        k = self.k
+        e = endpoint.endpoint_of(k, k.thread[t].process, handle % 65536, handle >> 16)
+        result = self.step(endpoint.handle_close, t, handle % 65536, handle >> 16)
+        if result == OK: self.hang_up(e)
+        return result
+
+    def handle_give(self, t: int, process: int, handle: int, rights: int) -> int:
+        return self.step(
+            endpoint.handle_give, t, process % 65536, process >> 16, handle % 65536, handle >> 16, min(rights, 8)
+        )
+
+    def pager_set(self, t: int, process: int, handle: int) -> int:
+        k = self.k
+        d = k.thread[t].process if process == 0 else self.named(t, process, PROCESS)
+        if d < 0: return d
+        e = k.process[d].pager
+        result = self.step(endpoint.pager_set, t, d, handle % 65536, handle >> 16)
+        if result == OK and handle == 0: self.hang_up(e)
+        return result
+
+    def timer_set(self, t: int, handle: int, first: int, period: int) -> int:
+        """Binds or unbinds; the time itself is the host's."""
+        k = self.k
+        e = endpoint.endpoint_of(k, k.thread[t].process, handle % 65536, handle >> 16)
+        result = self.step(endpoint.timer_bind, t, handle % 65536, handle >> 16, int(first != 0))
+        if result == OK and first == 0: self.hang_up(e)
+        return result
+
+    # Messages.
+
+    def message_accept(self, t: int, address: int, length: int, takes: int) -> int:
+        if length != 0 and not range_valid(address, length): return -EINVAL
+        window = address >> PAGE_SHIFT if length != 0 else 0
+        return self.step(message.message_accept, t, window, length >> PAGE_SHIFT, min(takes, 2))
+
+    def endpoint_of(self, t: int, handle: int) -> int:
+        """The endpoint that thread t names by a handle, or 0."""
+        k = self.k
+        return endpoint.endpoint_of(k, k.thread[t].process, handle % 65536, handle >> 16)
+
+    def message_send(self, t: int, handle: int, timeout: int, item: int, object: int) -> int:
+        return self._send(message.message_send, t, handle, timeout, item, object)
+
+    def message_call(self, t: int, handle: int, timeout: int, item: int, object: int) -> int:
+        return self._send(message.message_call, t, handle, timeout, item, object)
+
+    def _send(
+        self, transition: Callable[..., int], t: int, handle: int, timeout: int, item: int, object: int
+    ) -> int:
+        k = self.k
+        slot, generation = handle % 65536, handle >> 16
+        named = item_named(item, object) if item else NOTHING
+        if isinstance(named, int): return named
+        s = k.thread[t].process
+        e = endpoint.endpoint_of(k, s, slot, generation)
+        E = k.endpoint[e] if e else None
+        u = E.head if E is not None and E.receiving == 1 else 0
+        moved = where = 0
+        if u and item:
+            if not endpoint.may_send(k.process[s].handle_rights[slot]): return -EPERM
+            where = self._hand_over(s, named, u)
+            if where < 0: return where
+            moved = named.number
+        badge = k.process[s].handle_badge[slot] if e else 0
+        result = self.step(transition, t, slot, generation, int(timeout != 0), *named, moved)
+        if u and result == OK: self.delivered(Delivery(t, u, badge, *item_received(named, where)))
+        return result
+
+    def page_fault(self, t: int, v: int) -> int:
+        """Thread t faulted on virtual page v: its pager is called.  0, or -ESRCH or -EPIPE where there is none."""
+        k = self.k
+        S = k.process[k.thread[t].process]
+        E = k.endpoint[S.pager] if S.pager else None
+        u = E.head if E is not None and E.receiving == 1 else 0
+        result = self.step(message.message_fault, t, v)
+        if u and result == OK: self.delivered(Delivery(t, u, S.pager_badge, 0, 0))
+        return result
+
+    def message_receive(self, t: int, handle: int, timeout: int) -> int:
+        k = self.k
+        slot, generation = handle % 65536, handle >> 16
+        s = k.thread[t].process
+        e = endpoint.endpoint_of(k, s, slot, generation)
+        moved = where = u = badge = 0
+        named = NOTHING
+        if e and endpoint.may_receive(k.process[s].handle_rights[slot]) and k.thread[t].caller == 0:
+            E = k.endpoint[e]
+            # A sender whose message cannot be taken learns so, and does not keep the others waiting.
+            while E.head and E.receiving == 0 and E.signals == 0:
+                u = E.head
+                named = carried(k.thread[u])
+                where = self._hand_over(k.thread[u].process, named, t) if named.kind else 0
+                if where >= 0: break
+                self.step(message.message_cancel, u, where)
+                u = where = 0
+                named = NOTHING
+            if u: moved, badge = named.number, k.thread[u].badge or self._pager_badge(u)
+        result = self.step(message.message_receive, t, slot, generation, int(timeout != 0), moved)
+        if u and result == OK: self.delivered(Delivery(u, t, badge, *item_received(named, where)))
+        return result
+
+    def _pager_badge(self, u: int) -> int:
+        U = self.k.thread[u]
+        return self.k.process[U.process].pager_badge if U.fault else 0
+
+    def message_reply(self, t: int, item: int, object: int) -> int:
+        k = self.k
+        named = item_named(item, object) if item else NOTHING
+        if isinstance(named, int): return named
+        u = k.thread[t].caller
+        where = self._hand_over(k.thread[t].process, named, u) if u and item else 0
+        if where < 0: return where
+        result = self.step(message.message_reply, t, *named, named.number)
+        if result == OK: self.delivered(Delivery(t, u, 0, *item_received(named, where)))
+        return result
+
+    def message_reply_receive(self, t: int, handle: int, timeout: int, item: int, object: int) -> int:
+        k = self.k
+        slot, generation = handle % 65536, handle >> 16
+        s = k.thread[t].process
+        u, e = k.thread[t].caller, endpoint.endpoint_of(k, s, slot, generation)
+        if u and e and timeout != 0:
+            E = k.endpoint[e]
+            if E.signals == 0 and (E.head == 0 or E.receiving == 1) and (E.senders or E.timer):
+                named = item_named(item, object) if item else NOTHING
+                if isinstance(named, int): return named
+                if item and not endpoint.may_receive(k.process[s].handle_rights[slot]): return -EPERM
+                where = self._hand_over(s, named, u) if item else 0
+                if where < 0: return where
+                result = self.step(message.message_reply_receive, t, slot, generation, *named, named.number)
+                if result == OK: self.delivered(Delivery(t, u, 0, *item_received(named, where)))
+                return result
+        result = self.message_reply(t, item, object)
+        return result if result < 0 else self.message_receive(t, handle, timeout)
+
+    def signal(self, e: int) -> int:
+        """An interrupt or a timer's expiry at endpoint e.  The thread that goes on with it, or 0; -EINVAL: no such
+        endpoint."""
+        E = self.k.endpoint[e]
+        u = E.head if E.receiving == 1 else 0
+        result = self.step(message.endpoint_signal, e)
+        return result if result < 0 else u
+
+    def cancel(self, t: int, error: int) -> int:
+        """Thread t waits for a message no longer; its call returns this error.  -EINVAL if it does not."""
+        return self.step(message.message_cancel, t, error)
+
+    # What messages carry.
+
+    def _hand_over(self, s: int, item: Item, u: int) -> int:
+        """Maps the pages that a message of process s carries where thread u takes them.  The virtual page there, for a
+        handle the value it will have; or the error for who sent it, with nothing changed."""
+        k = self.k
+        U = k.thread[u]
+        refusal = message.item_refusal(k, s, *item, item.number, u)
+        if refusal != OK: return refusal
+        if item.kind == HANDLE: return _next_handle(k, U.process)
+        window = U.fault or U.window
+        refusal = self._move_pages(s, item, U.process, window)
+        return window if refusal == OK else refusal
+
+    def _move_pages(self, s: int, item: Item, d: int, window: int) -> int:
+        """Shares, or moves, pages and blocks of process s with d at ``window``.  0, or an error with nothing changed:
+        -EFAULT or -EINVAL for the sender's range, -EPERM: more permissions than it has, -EMSGSIZE: too many pages,
+        -EEXIST, -ENOMEM: of the receiver, -EBUSY: pages that others map, or are not charged here, cannot move."""
+        k, step = self.k, self.step
+        pieces = self.mapped_pieces(s, item.first << PAGE_SHIFT, item.number << PAGE_SHIFT)
+        if isinstance(pieces, int): return pieces
+        if len(pieces) > MOST_PIECES: return -EMSGSIZE
+        if not range_valid(window << PAGE_SHIFT, item.number << PAGE_SHIFT): return -EINVAL
+        S, shift, moves = k.process[s], window - item.first, item.kind == MOVE
+        c, there = S.container, k.process[d].container
+        for v, count in pieces:
+            if item.rights & ~S.map_permission[v]: return -EPERM
+            if count == BLOCK_PAGES and shift % BLOCK_PAGES: return -EINVAL
+            if not self.vacant(d, v + shift, count): return -EEXIST
+            P = k.page[S.map_page[v]]
+            if moves and (P.references != 1 or P.owner != c): return -EBUSY
+        blocks = sum(count == BLOCK_PAGES for _, count in pieces)
+        pages = self.tables_missing(d, [(v + shift, count) for v, count in pieces], blocks)
+        C = k.container[there]
+        if moves and there != c:
+            pages += len(pieces) - blocks
+            if C.blocks < blocks: return -ENOMEM
+        else:
+            blocks = 0
+        while C.pages < pages:
+            if C.blocks <= blocks or step(page_allocator.quota_split, there) != OK: return -ENOMEM
+        transitions = (sharing.grant_page, sharing.grant_block) if moves else (sharing.share_page, sharing.share_block)
+        for v, _ in pieces:
+            source, target = indices(v), indices(v + shift)
+            if k.page[S.map_page[v]].kind == MAPPED_BLOCK:
+                result = step(transitions[1], s, *source[:3], d, *target[:3], item.rights)
+            else:
+                result = step(transitions[0], s, *source, d, *target, item.rights)
+            assert result == OK, result
+        return OK
+
+
+def _next_handle(k: Kernel, d: int) -> int:
+    """The handle that process d gets next."""
+    D = k.process[d]
+    slot = D.handle_stack[D.handle_listed] if D.handle_listed else D.handle_carved
+    return (D.handle_opened + 1) << 16 | slot
+
+
+__all__ = ["FOREVER", "MOST_PIECES", "Delivery", "Item", "MessageCalls"]
