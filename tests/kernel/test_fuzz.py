@@ -11,7 +11,7 @@ from typing import Final
 import pytest
 
 from abi.calls import CALLS, Call
-from abi.errors import EBUSY, error_name
+from abi.errors import EBUSY, ENOSPC, ETIMEDOUT, error_name
 from tests.kernel.fuzz.__main__ import Found, keep, main
 from tests.kernel.fuzz.cases import FOLDER, read, replay, text_of
 from tests.kernel.fuzz.dice import ROLLS, Dice
@@ -24,8 +24,10 @@ EXAMPLES_A_SEED: Final = 110
 
 
 def only_between_steps(call: Call, error: int) -> bool:
-    """Whether a call meets this error only while another, which ends something, is between two of its steps: here
-    calls are made one after another."""
+    """Whether a call meets this error only while another, which ends something, is between two of its steps (here calls
+    are made one after another), or only where there is more than a kernel alone has."""
+    if error == ETIMEDOUT: return True  # time is the host's
+    if (call.name, error) == ("handle_give", ENOSPC): return True  # thousands for one child: tests.kernel.scenarios
     meanings = [meaning for documented, meaning in call.errors if documented == error]
     return error == EBUSY and all(meaning.endswith("is ending") or "ending already" in meaning for meaning in meanings)
 
@@ -71,7 +73,10 @@ def outcomes() -> Counter[tuple[str, int]]:
 def test_each_native_call_succeeds_and_fails_in_each_way(call: Call) -> None:
     if call.name in NOT_HERE: return
     assert call in NATIVE
-    reached = {-result for name, result in outcomes() if name == call.name}
+    # What a message carries fails in one place for all calls: each error there shows with one of them.
+    alike = {"message_send", "message_call", "message_reply", "message_reply_receive"}
+    names = alike if call.name in alike else {call.name}
+    reached = {-result for name, result in outcomes() if name in names}
     missing = {0, *(error for error, _ in call.errors)} - reached
     missing = {error for error in missing if not only_between_steps(call, error)}
     assert not missing, f"{call.name} never returned {[error_name(-error) for error in missing]}"

@@ -8,7 +8,8 @@ from typing import Final
 
 from abi.calls import Argument, Call
 from abi.layout import BLOCK_SIZE, PAGE_SIZE, USER_END, USER_MIN
-from kernel.objects import CONTAINER, PROCESS, THREAD, Kernel
+from kernel.calls.messages import FOREVER
+from kernel.objects import CONTAINER, ENDPOINT, HANDLE, MOVE, PROCESS, SHARE, THREAD, Kernel
 from tests.kernel.fuzz.dice import Dice
 
 HOSTILE: Final = (
@@ -84,13 +85,61 @@ def _small(k: Kernel, t: int, dice: Dice) -> int:
     return dice.pick((0, 1, 2, 3, 4, 7, 8, 16, 100))
 
 
+def _endpoint(k: Kernel, t: int, dice: Dice) -> int:
+    return _handle(k, t, dice, ENDPOINT)
+
+
+def _child(k: Kernel, t: int, dice: Dice) -> int:
+    return 0 if dice.roll() < 40 else _handle(k, t, dice, PROCESS)
+
+
+def _timeout(k: Kernel, t: int, dice: Dice) -> int:
+    return dice.pick((0, FOREVER, FOREVER, 1_000_000))
+
+
+def _rights(k: Kernel, t: int, dice: Dice) -> int:
+    return dice.pick((7, 7, 3, 1, 2, 5, 6, 0, 8))
+
+
+def _badge(k: Kernel, t: int, dice: Dice) -> int:
+    return dice.pick((0, 0, 0, 7, 1 << 62))
+
+
+def _item(k: Kernel, t: int, dice: Dice) -> int:
+    """Mostly nothing; else a page or a few, a handle, or what is no item."""
+    roll = dice.roll()
+    if roll < 110: return 0
+    length = _length(k, t, dice) if dice.chance(8) else dice.pick((1, 1, 1, 2)) * PAGE_SIZE
+    if roll < 170: return SHARE | dice.pick((1, 1, 3, 7)) << 4 | length
+    if roll < 220: return MOVE | dice.pick((1, 1, 3)) << 4 | length
+    return HANDLE | _rights(k, t, dice) << 4 if roll < 250 else dice.pick((4, 0x81, 3 | PAGE_SIZE))
+
+
+def _window(k: Kernel, t: int, dice: Dice) -> int:
+    """Where pages are taken: now and then where something is mapped."""
+    return _mapped_or_not(k, t, dice) if dice.roll() < 60 else _destination(k, t, dice) + dice.roll() * PAGE_SIZE
+
+
+def _object(k: Kernel, t: int, dice: Dice) -> int:
+    return _endpoint(k, t, dice) if dice.roll() < 70 else _mapped_or_not(k, t, dice)
+
+
+def _accepted(k: Kernel, t: int, dice: Dice) -> int:
+    return dice.pick((1, 1, 0, 2))
+
+
 BY_NAME: Final[dict[str, Choose]] = {
     "mmap address": _address, "address": _mapped_or_not, "destination": _destination, "length": _length,
     "protection": _protection, "entry": _start, "stack": _start, "pages": _quota, "blocks": _few,
+    "process": _child, "pager_set handle": _endpoint, "timeout": _timeout, "rights": _rights, "badge": _badge,
+    "item": _item, "object": _object, "message_accept address": _window, "handles": _accepted,
 }  # fmt: skip
 """By an argument's name, with the call's before it where that makes a difference.  Others get small numbers."""
 
-KINDS: Final = {"thread": THREAD, "process": PROCESS, "container": CONTAINER, "process_create_in": CONTAINER}
+KINDS: Final = {
+    "thread": THREAD, "process": PROCESS, "container": CONTAINER, "process_create_in": CONTAINER,
+    "handle": ENDPOINT, "message": ENDPOINT, "pager": ENDPOINT, "timer": ENDPOINT,
+}  # fmt: skip
 """By a call's name, or how it begins: what its handle names."""
 
 
