@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import signal
 import subprocess
+from collections.abc import Iterator
 
 import pytest
 
@@ -17,15 +18,30 @@ from tests.aerostat.programs import (
 
 pytestmark = pytest.mark.kvm
 
+STARTED: list[subprocess.Popen[bytes]] = []
+"""What a test started: none of it outlives the test, however that ends."""
+
+
+@pytest.fixture(autouse=True)
+def _nothing_is_left() -> Iterator[None]:
+    yield
+    while STARTED:
+        process = STARTED.pop()
+        if process.poll() is None: process.kill()
+        process.communicate()
+
+
 CORES = pytest.mark.parametrize("cores", [1, 2])
 
 
 def started(*arguments: str) -> subprocess.Popen[bytes]:
     """``aerostat run ARGUMENTS`` in a process group of its own, as a shell would start it."""
-    return subprocess.Popen(
+    process = subprocess.Popen(
         command_line("run", *arguments), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
         env=command_environment(), start_new_session=True,
     )  # fmt: skip
+    STARTED.append(process)
+    return process
 
 
 @CORES
