@@ -196,7 +196,8 @@ CALLS: Final[tuple[Call, ...]] = (
             (ENOSPC, "no free handle"),
             (ENOMEM, "no quota for the process's page and its root table"),
         ),
-        "Creates a child process in the caller's container: an empty address space, no thread.",
+        "Creates a child process in the caller's container: an empty address space, no thread.  A process that was not "
+        "started ends with its parent.",
     ),
     Call(
         0x100A,
@@ -245,7 +246,8 @@ CALLS: Final[tuple[Call, ...]] = (
         (_u64("status", "what process_wait returns; the low 32 bits"),),
         "does not return",
         (),
-        "Ends the calling process: all its threads, its address space, its charges.",
+        "Ends the calling process: all its threads, its address space, its charges, and the containers that it "
+        "created.  Its children go on: they pass to its parent, and to nobody if it has none.",
         returns=False,
     ),
     Call(
@@ -273,7 +275,8 @@ CALLS: Final[tuple[Call, ...]] = (
             (ENOSPC, "no free handle, or the tree of containers would be deeper than 128"),
             (ENOMEM, "the caller's container has not that much, and a page for the container itself"),
         ),
-        "Creates a container below the caller's, with a quota taken out of the caller's own.",
+        "Creates a container below the caller's, with a quota taken out of the caller's own.  It is killed at the "
+        "latest when the calling process ends.",
     ),
     Call(
         0x100F,
@@ -298,7 +301,8 @@ CALLS: Final[tuple[Call, ...]] = (
             (ENOSPC, "no free handle"),
             (ENOMEM, "the container has no quota for the process's page and its root table"),
         ),
-        "Creates a child process in a container below the caller's: an empty address space, no thread.",
+        "Creates a process in a container below the caller's: an empty address space, no thread.  It has no parent "
+        "there: it ends when it exits, is killed by this handle, or its container is.",
     ),
     Call(
         0x1011,
@@ -453,6 +457,18 @@ CALLS: Final[tuple[Call, ...]] = (
         ),
         "Ends another thread of the calling process, whatever it does, with status 137.  The handle stays open until "
         "thread_join.",
+    ),
+    Call(
+        0x1021,
+        "process_kill",
+        (_HANDLE,),
+        "0",
+        (
+            (ESRCH, "no such handle, or not a process's"),
+            (ECHILD, "it has ended"),
+        ),
+        "Ends a process with all its descendants, and the containers that they created, whatever they do; its status "
+        "is 137.  The handle stays open until process_wait.",
     ),
 )
 

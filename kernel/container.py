@@ -1,9 +1,10 @@
 """Containers: a tree of quotas.
 
 What a container gives a child it does not have; what dies comes back.  ``path`` is the row of a container's ancestors
-by depth, the root first, so that "is in the subtree of" is one comparison.  Ending a subtree is a sequence of small
-steps, like ending a process: ``container_end`` for each container in it, then, leaves first, the ends of its
-processes, ``page_inherit`` for each page that others still map, and ``container_finish``.
+by depth, the root first, so that "is in the subtree of" is one comparison.  A container is held by the process that
+created it, which can kill it, and ends with that process at the latest.  Ending a subtree is a sequence of small steps,
+like ending a process: ``container_end`` for each container in it, then, leaves first, the ends of its processes,
+``page_inherit`` for each page that others still map, and ``container_finish``.
 
 Source: Atmosphere, sections 3.1 and 4.1 (container tree, path, subtree, quotas).
 """
@@ -75,6 +76,16 @@ def container_kill(k: Kernel, t: int, slot: int, generation: int) -> int:
     return OK
 
 
+def container_close(k: Kernel, c: int) -> int:
+    """The host begins to end container c, with its subtree.  -EINVAL: no container, or the root; -EBUSY: it is ending
+    already."""
+    if k.page[c].kind != CONTAINER or c == k.root: return -EINVAL
+    C = k.container[c]
+    if C.state != ACTIVE: return -EBUSY
+    C.state = CLOSING
+    return OK
+
+
 def container_end(k: Kernel, c: int) -> int:
     """A step of ending a subtree: container c, whose parent is ending, ends too.  -EINVAL otherwise."""
     if k.page[c].kind != CONTAINER: return -EINVAL
@@ -127,6 +138,7 @@ def container_finish(k: Kernel, c: int) -> int:
     A.child_count = n
     if C.holder != 0: close_handle(k, C.holder, C.holder_slot)
     C.state = 0
+    C.born = 0
     C.parent = 0
     C.depth = 0
     C.core = 0

@@ -173,7 +173,7 @@ class Container(Object):
 
     __slots__ = (
         "state", "parent", "depth", "path", "position", "child_count", "children", "holder", "holder_slot",
-        "pages", "blocks", "used_pages", "used_blocks", "processes", "members", "core", "cores_of",
+        "pages", "blocks", "used_pages", "used_blocks", "processes", "members", "born", "core", "cores_of",
     )  # fmt: skip
     table_name = "container"
 
@@ -201,6 +201,8 @@ class Container(Object):
         self.processes: int = 0
         self.members: Row = Row()
         """Its processes: entries 0 to processes - 1."""
+        self.born: int = 0
+        """Processes ever created in it."""
         self.core: int = 0
         """The core that its next thread is placed on."""
         self.cores_of: int = 0
@@ -215,7 +217,8 @@ class Process(Object):
     below ``root`` refine it.
     """
 
-    __slots__ = ("container", "place", "state", "status", "root", "mappings", "map_page", "map_permission",
+    __slots__ = ("container", "place", "born", "parent", "position", "child_count", "children", "killed",
+                 "state", "status", "root", "mappings", "map_page", "map_permission",
                  "thread_count", "threads", "holder", "holder_slot", "hosted", "waiter",
                  "handle_count", "handle_opened", "handle_carved", "handle_listed", "handle_stack", "handle_position",
                  "handle_object", "handle_generation", "handle_rights", "handle_badge",
@@ -227,6 +230,17 @@ class Process(Object):
         self.container: int = 0
         self.place: int = 0
         """Its place in Container.members."""
+        self.born: int = 0
+        """Its number among the processes of its container, in the order of their creation: a parent's is less."""
+        self.parent: int = 0
+        """The process of the same container that it descends from; 0 for none, and once it has ended."""
+        self.position: int = 0
+        """Its place among its parent's children."""
+        self.child_count: int = 0
+        self.children: Row = Row()
+        """Entries 0 to child_count - 1."""
+        self.killed: int = 0
+        """1 while it is ending and its descendants end with it."""
         self.state: int = 0
         self.status: int = 0
         self.root: int = 0

@@ -1,8 +1,13 @@
 """Processes: creation, sharing, exit, wait.
 
-Ending is a sequence of small steps, so that it can be interleaved with others' work: ``process_exit`` or
-``process_end`` marks the process as ending; then, in any order, ``thread_end`` for each thread, ``unmap_page`` or
-``unmap_block`` for each mapping, ``handle_drop`` for each handle; at last ``process_finish``.
+The processes of a container are a forest: who creates one in its own container is its parent; one that is created in
+a container from outside has none.  The children of a process that ends by itself pass to its parent; those of one that
+was killed are killed with it.
+
+Ending is a sequence of small steps, so that it can be interleaved with others' work: ``process_exit``, ``process_end``
+or ``process_kill`` marks the process as ending; then, in any order, ``thread_end`` for each thread, ``unmap_page`` or
+``unmap_block`` for each mapping, ``child_inherit`` or ``child_kill`` for each child, ``handle_drop`` for each handle;
+at last ``process_finish``.
 """
 
 from __future__ import annotations
@@ -19,6 +24,7 @@ from kernel.objects import (
     ENDED,
     ENDING,
     ENDPOINT,
+    KILLED,
     NEW,
     PROCESS,
     RUNNING,
@@ -45,7 +51,34 @@ def new_process(k: Kernel, c: int) -> int:
     S.place = C.processes
     C.members[C.processes] = s
     C.processes = C.processes + 1
+    C.born = C.born + 1
+    S.born = C.born
     return s
+
+
+def link_child(k: Kernel, p: int, s: int) -> None:
+    """Makes process s, which has no parent, the last child of process p."""
+    S = k.process[s]
+    P = k.process[p]
+    S.parent = p
+    S.position = P.child_count
+    P.children[P.child_count] = s
+    P.child_count = P.child_count + 1
+
+
+def unlink_child(k: Kernel, s: int) -> None:
+    """Takes process s, which has a parent, from its parent's children; the last of them has its place."""
+    S = k.process[s]
+    P = k.process[S.parent]
+    n = P.child_count - 1
+    last = P.children[n]
+    P.children[S.position] = last
+    L = k.process[last]
+    L.position = S.position
+    P.children[n] = 0
+    P.child_count = n
+    S.parent = 0
+    S.position = 0
 
 
 def process_spawn(k: Kernel, c: int) -> int:
@@ -60,14 +93,15 @@ def process_spawn(k: Kernel, c: int) -> int:
     return s
 
 
-def new_child(k: Kernel, p: int, c: int) -> int:
-    """Creates a process in container c with a handle of process p to it, if p has room and c the quota and neither is
-    ending.  Returns the handle, -EBUSY, -ENOSPC or -ENOMEM."""
+def new_child(k: Kernel, p: int, c: int, parent: int) -> int:
+    """Creates a process in container c, with this parent (0 for none) and a handle of process p to it, if p has room
+    and c the quota and neither is ending.  Returns the handle, -EBUSY, -ENOSPC or -ENOMEM."""
     if k.process[p].state != ALIVE: return -EBUSY
     if k.container[c].state != ACTIVE: return -EBUSY
     if not handle_available(k, p): return -ENOSPC
     if k.container[c].pages < 2: return -ENOMEM
     s = new_process(k, c)
+    if parent != 0: link_child(k, parent, s)
     slot = open_handle(k, p, s)
     S = k.process[s]
     S.holder = p
@@ -80,17 +114,17 @@ def process_create(k: Kernel, t: int) -> int:
     process or container is ending; -ENOSPC: no free handle; -ENOMEM: no quota for the process's page and its root
     table."""
     p = k.thread[t].process
-    return new_child(k, p, k.process[p].container)
+    return new_child(k, p, k.process[p].container, p)
 
 
 def process_create_in(k: Kernel, t: int, slot: int, generation: int) -> int:
-    """Creates a process in the container that thread t names, and a handle to it.  As process_create; -ESRCH: not a
-    handle of a container."""
+    """Creates a process without a parent in the container that thread t names, and a handle to it.  As process_create;
+    -ESRCH: not a handle of a container."""
     p = k.thread[t].process
     c = object_of(k, p, slot, generation)
     if c == 0: return -ESRCH
     if k.page[c].kind != CONTAINER: return -ESRCH
-    return new_child(k, p, c)
+    return new_child(k, p, c, 0)
 
 
 def process_start(k: Kernel, t: int, slot: int, generation: int) -> int:
@@ -133,6 +167,52 @@ def process_end(k: Kernel, s: int, status: int) -> int:
     return OK
 
 
+def process_kill(k: Kernel, t: int, slot: int, generation: int) -> int:
+    """Begins to end the process that thread t names, with its descendants; its status is KILLED unless it was ending
+    already.  -ESRCH: not a handle of a process; -ECHILD: it has ended, or was killed already."""
+    s = object_of(k, k.thread[t].process, slot, generation)
+    if s == 0: return -ESRCH
+    if k.page[s].kind != PROCESS: return -ESRCH
+    S = k.process[s]
+    if S.state == ENDED or S.killed != 0: return -ECHILD
+    kill(k, s)
+    return OK
+
+
+def kill(k: Kernel, s: int) -> None:
+    """Process s, which has not ended, is ending, and its descendants are to end with it."""
+    S = k.process[s]
+    S.killed = 1
+    if S.state != ENDING:
+        S.state = ENDING
+        S.status = KILLED
+
+
+def child_kill(k: Kernel, s: int) -> int:
+    """A step of killing a process with its descendants: its child s is killed too.  -EINVAL: no process whose parent
+    was killed, or killed already."""
+    if k.page[s].kind != PROCESS: return -EINVAL
+    S = k.process[s]
+    p = S.parent
+    if p == 0: return -EINVAL
+    if k.process[p].killed == 0 or S.killed != 0: return -EINVAL
+    kill(k, s)
+    return OK
+
+
+def child_inherit(k: Kernel, s: int) -> int:
+    """A step of ending a process by itself: its child s passes to its parent, or has none if it has none.  -EINVAL: no
+    process whose parent is ending, or the parent was killed."""
+    if k.page[s].kind != PROCESS: return -EINVAL
+    p = k.process[s].parent
+    if p == 0: return -EINVAL
+    P = k.process[p]
+    if P.state != ENDING or P.killed != 0: return -EINVAL
+    unlink_child(k, s)
+    if P.parent != 0: link_child(k, P.parent, s)
+    return OK
+
+
 def free_process(k: Kernel, s: int) -> None:
     """Frees process s, of which only the status is left and which has no holder."""
     S = k.process[s]
@@ -145,6 +225,7 @@ def free_process(k: Kernel, s: int) -> None:
     C.members[n] = 0
     C.processes = n
     S.place = 0
+    S.born = 0
     S.container = 0
     S.state = 0
     S.status = 0
@@ -157,8 +238,8 @@ def free_process(k: Kernel, s: int) -> None:
 
 def handle_drop(k: Kernel, s: int, slot: int) -> int:
     """A step of ending process s: it gives up the handle in ``slot``.  A child that has ended is freed, one that never
-    started ends; one that runs, and a container, go on with no holder.  -EINVAL: s is not ending; -ESRCH: the slot is
-    empty; -EBUSY: s still has threads."""
+    started ends; one that runs goes on with no holder; a container, which nobody could end any more, begins to end.
+    -EINVAL: s is not ending; -ESRCH: the slot is empty; -EBUSY: s still has threads."""
     if k.page[s].kind != PROCESS: return -EINVAL
     S = k.process[s]
     if S.state != ENDING: return -EINVAL
@@ -176,6 +257,7 @@ def handle_drop(k: Kernel, s: int, slot: int) -> int:
         C = k.container[o]
         C.holder = 0
         C.holder_slot = 0
+        C.state = CLOSING
         return OK
     W = k.process[o]
     W.holder = 0
@@ -188,12 +270,12 @@ def handle_drop(k: Kernel, s: int, slot: int) -> int:
 
 
 def process_finish(k: Kernel, s: int) -> int:
-    """The last step of ending process s, which has no thread, mapping or handle left.  Its status goes to who waits
-    for it; without a holder nothing of it is left.  -EINVAL: s is not ending; -EBUSY: something is left."""
+    """The last step of ending process s, which has no thread, mapping, child or handle left.  Its status goes to who
+    waits for it; without a holder nothing of it is left.  -EINVAL: s is not ending; -EBUSY: something is left."""
     if k.page[s].kind != PROCESS: return -EINVAL
     S = k.process[s]
     if S.state != ENDING: return -EINVAL
-    if S.thread_count != 0 or S.handle_count != 0 or S.mappings != 0: return -EBUSY
+    if S.thread_count != 0 or S.handle_count != 0 or S.mappings != 0 or S.child_count != 0: return -EBUSY
     x = S.root
     X = k.table[x]
     if X.used != 0: return -EBUSY
@@ -202,6 +284,8 @@ def process_finish(k: Kernel, s: int) -> int:
     X.process = 0
     S.root = 0
     free_page(k, x)
+    S.killed = 0
+    if S.parent != 0: unlink_child(k, s)
     w = S.waiter
     p = S.holder
     if w != 0:

@@ -66,6 +66,7 @@ ROWS_BEYOND: Final[dict[tuple[str, str], tuple[tuple[str, tuple[str, ...]], ...]
     ("table", "entry"): (("table", ("table_place",)),),
     ("process", "map_page"): (("page", ("page_references",)),),
     ("process", "threads"): (("thread", ("thread_position",)),),
+    ("process", "children"): (("process", ("process_parent",)),),
     ("process", "handle_object"): (
         ("thread", ("thread_handle",)), ("process", ("process_holder",)), ("container", ("container_holder",)),
         ("endpoint", ("endpoint_references",)),
@@ -96,6 +97,7 @@ LED_TO: Final[dict[str, tuple[tuple[str, str, str, tuple[str, ...]], ...]]] = {
     "process": (
         ("process.handle_object", "holder", "holder_slot", ("holder", "holder_slot")),
         ("container.members", "container", "place", ("container", "place")),
+        ("process.children", "parent", "position", ("parent", "position")),
     ),
     "container": (
         ("process.handle_object", "holder", "holder_slot", ("holder", "holder_slot")),
@@ -115,6 +117,7 @@ COUNTS: Final[dict[tuple[str, str], tuple[str, int, tuple[str, ...]]]] = {
     ("block", "listed"): ("stack", 1, ()),
     ("process", "thread_count"): ("threads", 0, ("thread_position",)),
     ("process", "handle_listed"): ("handle_stack", 1, ()),
+    ("process", "child_count"): ("children", 0, ("process_parent",)),
     ("container", "depth"): ("path", 0, ()),
     ("container", "child_count"): ("children", 0, ("container_place",)),
     ("container", "processes"): ("members", 0, ("process_place",)),
@@ -122,11 +125,16 @@ COUNTS: Final[dict[tuple[str, str], tuple[str, int, tuple[str, ...]]]] = {
 """By field that counts the items in use of a row: that row, its first index, and the clauses about what an item names
 that read the count."""
 
-OF_OTHERS: Final = frozenset({("table_place", "entry")})
+OF_OTHERS: Final = frozenset({("table_place", "entry"), ("process_parent", "children")})
 """Clauses about an object of a table that read this field of others of that table alone."""
 
-UNBOUNDED: Final = frozenset({("core", "container")})
-"""Fields that no transition writes, and that clauses about any number of objects read."""
+UNBOUNDED: Final[dict[tuple[str, str], str]] = {
+    ("core", "container"): "True",
+    ("process", "born"): "{o}.child_count",
+    ("container", "born"): "{o}.processes and {o}.born < {before}",
+}
+"""Fields that clauses about any number of objects read: under what condition on the object {o} that was written (and on
+what the field was before) such a clause can have broken.  No transition writes them under it."""
 
 LONGEST: Final = 4096
 """By how much a count can change in one transition."""
@@ -217,7 +225,7 @@ class Evaluation:
         self._memory()
         for n, table in enumerate(shape.tables):
             if table != "memory": self._evaluate(self.own[n].values(), f"id{n}")
-            if any((table, field) in UNBOUNDED for field in shape.written[n]): self._line("raise Unbounded")
+            self._unbounded(n)
             self._led_to(n)
             self._beyond(n)
             if table == "thread" and shape.reading(n, PAIRS, ("state", "rank", "core", "endpoint")):
@@ -334,6 +342,13 @@ class Evaluation:
         for (n, _), (js, clauses) in by_row.items():
             self._line(f"for i in {{{', '.join(f'journal[{j}][2]' for j in js)}}}:")
             self._evaluate(clauses.values(), f"id{n}, i", 2)
+
+    def _unbounded(self, n: int) -> None:
+        """Whether clauses about any number of objects can have broken."""
+        for field in self.shape.written[n]:
+            condition = UNBOUNDED.get((self.shape.tables[n], field))
+            if condition is not None:
+                self._line(f"if {condition.format(o=f'o{n}', before=self._before(n, field))}: raise Unbounded")
 
     def _led_to(self, n: int) -> None:
         """The clauses about the items of rows that lead to object n, or led to it."""

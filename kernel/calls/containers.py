@@ -18,7 +18,7 @@ LARGEST_QUOTA: Final = 1 << 40
 
 
 class ContainerCalls(Endings):
-    """container_create, container_kill, process_create_in."""
+    """container_create, container_kill, process_create_in; and what the host asks of a container."""
 
     def container_create(self, t: int, pages: int, blocks: int) -> int:
         k = self.k
@@ -32,6 +32,12 @@ class ContainerCalls(Endings):
         k = self.k
         c = handles.object_of(k, k.thread[t].process, handle % 65536, handle >> 16)
         result = self.step(container.container_kill, t, handle % 65536, handle >> 16)
+        if result == OK: self.take_down_container(c)
+        return result
+
+    def close_container(self, c: int) -> int:
+        """Ends container c with all below it.  0; -EINVAL: no container, or the root; -EBUSY: it is ending already."""
+        result = self.step(container.container_close, c)
         if result == OK: self.take_down_container(c)
         return result
 

@@ -6,7 +6,19 @@ from typing import TYPE_CHECKING
 
 from abi.errors import OK
 from kernel.calls.memory import MemoryCalls
-from kernel.objects import ACTIVE, ALIVE, ENDED, ENDING, ENDPOINT, KILLED, MAPPED, MAPPED_BLOCK, NEW, PROCESS
+from kernel.objects import (
+    ACTIVE,
+    ALIVE,
+    CONTAINER,
+    ENDED,
+    ENDING,
+    ENDPOINT,
+    KILLED,
+    MAPPED,
+    MAPPED_BLOCK,
+    NEW,
+    PROCESS,
+)  # fmt: skip
 
 if TYPE_CHECKING:
     from kernel import container, process, thread
@@ -18,10 +30,10 @@ class Endings(MemoryCalls):
     """Taking down what is ending."""
 
     def take_down(self, s: int) -> None:
-        """Takes from process s, if it is ending, all that it holds, step by step, and from children that it never
-        started."""
+        """Takes from process s, if it is ending, all that it holds, step by step: children that it never started and
+        containers end with it, and, if it was killed, all its descendants; else these pass to its parent."""
         k, step = self.k, self.step
-        ending = [s]
+        ending = self.killed_with(s)
         while ending:
             s = ending.pop()
             S = k.process[s]
@@ -30,15 +42,30 @@ class Endings(MemoryCalls):
                 step(thread.thread_end, S.threads[S.thread_count - 1])
             for v, p in list(S.map_page.items()):
                 if p: self.unmap_piece(s, v, k.page[p].kind == MAPPED_BLOCK)
+            while S.child_count:
+                step(process.child_inherit, S.children[S.child_count - 1])
             for slot, o in list(S.handle_object.items()):
                 if o == 0: continue
                 step(process.handle_drop, s, slot)
                 if k.page[o].kind == PROCESS: ending.append(o)
                 elif k.page[o].kind == ENDPOINT: self.hang_up(o)
+                elif k.page[o].kind == CONTAINER: self.take_down_container(o)
             pager = S.pager
             result = step(process.process_finish, s)
             assert result == OK, result
             if k.page[pager].kind == ENDPOINT: self.hang_up(pager)
+
+    def killed_with(self, s: int) -> list[int]:
+        """Process s and, if it was killed, all its descendants, which are then killed too: each behind its parent."""
+        k, step = self.k, self.step
+        family = [s]
+        for above in family:
+            S = k.process[above]
+            if k.page[above].kind != PROCESS or S.killed == 0: continue
+            for i in range(S.child_count):
+                if k.process[S.children[i]].killed == 0: step(process.child_kill, S.children[i])
+                family.append(S.children[i])
+        return family
 
     def take_down_container(self, c: int) -> None:
         """Takes everything from the subtree of container c, which is ending, step by step, and its quota back to the

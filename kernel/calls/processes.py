@@ -10,13 +10,13 @@ from kernel.calls.ranges import start_valid
 from kernel.objects import PROCESS
 
 if TYPE_CHECKING:
-    from kernel import process
+    from kernel import handles, process
 else:
-    from kernel.journaled import process
+    from kernel.journaled import handles, process
 
 
 class ProcessCalls(Endings):
-    """process_create, process_start, process_exit, process_wait; and what the host asks of a process."""
+    """process_create, process_start, process_exit, process_wait, process_kill; and what the host asks of a process."""
 
     def process_create(self, t: int) -> int:
         k = self.k
@@ -41,6 +41,13 @@ class ProcessCalls(Endings):
 
     def process_wait(self, t: int, handle: int) -> int:
         return self.step(process.process_wait, t, handle % 65536, handle >> 16)
+
+    def process_kill(self, t: int, handle: int) -> int:
+        k = self.k
+        s = handles.object_of(k, k.thread[t].process, handle % 65536, handle >> 16)
+        result = self.step(process.process_kill, t, handle % 65536, handle >> 16)
+        if result == OK: self.take_down(s)
+        return result
 
     def spawn(self) -> int:
         """A new process of the root container, for the host.  Its id, or -ENOMEM."""

@@ -16,7 +16,7 @@ def container_place(k: Kernel, c: int) -> bool:
     C = k.container[c]
     if k.page[c].kind != CONTAINER:
         if C.state != 0 or C.parent != 0 or C.depth != 0 or C.position != 0 or C.cores_of != 0: return False
-        return C.child_count == 0 and C.processes == 0 and C.used_pages == 0 and C.used_blocks == 0
+        return C.child_count == 0 and C.processes == 0 and C.used_pages == 0 and C.used_blocks == 0 and C.born == 0
     if C.depth > DEPTH_LIMIT or (C.state != ACTIVE and C.state != CLOSING): return False
     if C.child_count < 0 or C.processes < 0: return False
     if c == k.root: return C.depth == 0 and C.parent == 0 and k.page[c].owner == c
@@ -49,9 +49,9 @@ def container_path(k: Kernel, c: int, i: int) -> bool:
 
 @invariant("container")
 def container_holder(k: Kernel, c: int) -> bool:
-    """Who holds a container has a handle to it."""
+    """Who holds a container has a handle to it; a container that is not held, unless it is the root, is ending."""
     C = k.container[c]
-    if C.holder == 0: return C.holder_slot == 0
+    if C.holder == 0: return C.holder_slot == 0 and (C.state != ACTIVE or c == k.root)
     if k.page[c].kind != CONTAINER or k.page[C.holder].kind != PROCESS: return False
     return k.process[C.holder].handle_object[C.holder_slot] == c
 

@@ -9,6 +9,7 @@ from kernel.objects import (
     CONTAINER,
     DEAD,
     ENDED,
+    ENDING,
     ENDPOINT,
     HANDLES,
     NEW,
@@ -28,7 +29,41 @@ def process_charge(k: Kernel, s: int) -> bool:
         return k.page[S.container].kind == CONTAINER and k.page[s].owner == S.container
     if S.state != 0 or S.status != 0 or S.container != 0 or S.hosted != 0 or S.thread_count != 0: return False
     if S.holder != 0 or S.holder_slot != 0 or S.waiter != 0: return False
+    if S.parent != 0 or S.position != 0 or S.child_count != 0 or S.killed != 0 or S.born != 0: return False
     return S.handle_opened == 0 and S.handle_carved == 0 and S.handle_listed == 0
+
+
+@invariant("process")
+def process_parent(k: Kernel, s: int) -> bool:
+    """A process that has a parent is its child at its place, in the same container and created later, and has not
+    ended."""
+    S = k.process[s]
+    p = S.parent
+    if k.page[s].kind != PROCESS: return True
+    if p == 0: return S.position == 0
+    P = k.process[p]
+    if k.page[p].kind != PROCESS or P.container != S.container or P.born >= S.born or S.state == ENDED: return False
+    return S.position >= 0 and S.position < P.child_count and P.children[S.position] == s
+
+
+@invariant("process.children")
+def process_child(k: Kernel, s: int, i: int) -> bool:
+    """Each of a process's children is a process that says so and knows its place."""
+    S = k.process[s]
+    if i < 0 or i >= S.child_count: return True
+    c = S.children[i]
+    return k.page[c].kind == PROCESS and k.process[c].parent == s and k.process[c].position == i
+
+
+@invariant("process")
+def process_family(k: Kernel, s: int) -> bool:
+    """A process has children only while it is alive or ending, is a killed one only while it is ending, and was created
+    no later than the last of its container."""
+    S = k.process[s]
+    if k.page[s].kind != PROCESS: return True
+    if S.child_count != 0 and S.state != ALIVE and S.state != ENDING: return False
+    if S.killed != 0 and (S.killed != 1 or S.state != ENDING): return False
+    return S.child_count >= 0 and S.born >= 1 and S.born <= k.container[S.container].born
 
 
 @invariant("process")

@@ -9,7 +9,8 @@ from kernel.specs.handles import handle_closed, handle_opened, handle_room, name
 from kernel.specs.quotas import page_becomes
 
 CONTAINER_FIELDS = (
-    "state", "parent", "depth", "path", "position", "holder", "holder_slot", "pages", "blocks", "core", "cores_of",
+    "state", "parent", "depth", "path", "position", "holder", "holder_slot", "pages", "blocks", "born", "core",
+    "cores_of",
 )  # fmt: skip
 
 
@@ -33,7 +34,7 @@ def container_create(old: State, new: State, f: Frame, result: int, t: int, page
     if not page_becomes(old, new, f, n, FREE, CONTAINER) or new.page[n].owner != c: return False
     if A.pages != C.pages - pages - 1 or A.used_pages != C.used_pages + 1 or A.blocks != C.blocks - blocks: return False
     if A.child_count != C.child_count + 1 or A.children[C.child_count] != n: return False
-    if N.pages != pages or N.blocks != blocks or N.processes != 0: return False
+    if N.pages != pages or N.blocks != blocks or N.processes != 0 or N.born != 0: return False
     if N.used_pages != 0 or N.used_blocks != 0: return False
     if N.state != ACTIVE or N.parent != c or N.depth != C.depth + 1 or N.path[C.depth] != c: return False
     if N.cores_of != C.cores_of or N.core != C.core or N.holder != s or N.holder_slot != result % 65536: return False
@@ -45,6 +46,15 @@ def container_kill(old: State, new: State, f: Frame, result: int, t: int, slot: 
     """The named container is ending."""
     c = named(old, old.thread[t].process, slot, generation)
     if c == 0 or old.page[c].kind != CONTAINER: return result == -ESRCH
+    if old.container[c].state != ACTIVE: return result == -EBUSY
+    f.may("container", c, "state")
+    return bool(result == 0 and new.container[c].state == CLOSING)
+
+
+@specification
+def container_close(old: State, new: State, f: Frame, result: int, c: int) -> bool:
+    """The container is ending."""
+    if old.page[c].kind != CONTAINER or c == old.root: return result == -EINVAL
     if old.container[c].state != ACTIVE: return result == -EBUSY
     f.may("container", c, "state")
     return bool(result == 0 and new.container[c].state == CLOSING)

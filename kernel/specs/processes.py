@@ -13,6 +13,7 @@ from kernel.objects import (
     ENDING,
     ENDPOINT,
     FREE,
+    KILLED,
     NEW,
     PROCESS,
     RUNNING,
@@ -27,7 +28,8 @@ from kernel.specs.scheduling import off_core
 from kernel.specs.threads import thread_added, thread_freed, woken
 
 PROCESS_FIELDS = (
-    "container", "place", "state", "status", "root", "holder", "holder_slot", "hosted", "waiter", *HANDLE_FIELDS,
+    "container", "place", "born", "parent", "position", "killed", "state", "status",
+    "root", "holder", "holder_slot", "hosted", "waiter", *HANDLE_FIELDS,
 )  # fmt: skip
 
 
@@ -36,14 +38,38 @@ def process_added(old: State, new: State, f: Frame, c: int, s: int) -> bool:
     S = new.process[s]
     x = S.root
     n = old.container[c].processes
-    f.may("process", s, "container", "place", "state", "root")
-    f.may("container", c, "processes")
+    f.may("process", s, "container", "place", "born", "state", "root")
+    f.may("container", c, "processes", "born")
     f.may_item("container", c, "members", n)
     f.may("table", x, "level", "process")
     if not page_becomes(old, new, f, s, FREE, PROCESS) or not page_becomes(old, new, f, x, FREE, TABLE): return False
     if S.container != c or S.state != NEW or S.thread_count != 0 or S.mappings != 0: return False
     if new.container[c].members[n] != s: return False
+    if S.born != old.container[c].born + 1 or new.container[c].born != S.born: return False
     return charged(old, new, f, c, 2, 0) and bool(new.container[c].processes == n + 1)
+
+
+def child_added(old: State, new: State, f: Frame, p: int, s: int) -> bool:
+    """Process s is the last child of process p."""
+    n = old.process[p].child_count
+    f.may("process", s, "parent", "position")
+    f.may("process", p, "child_count")
+    f.may_item("process", p, "children", n)
+    if new.process[p].child_count != n + 1 or new.process[p].children[n] != s: return False
+    return bool(new.process[s].parent == p)
+
+
+def child_removed(old: State, new: State, f: Frame, s: int) -> bool:
+    """Process s is not among its parent's children; the last of them has its place."""
+    p = old.process[s].parent
+    if p == 0: return True
+    n = old.process[p].child_count - 1
+    f.may("process", s, "parent", "position")
+    f.may("process", old.process[p].children[n], "position")
+    f.may("process", p, "child_count")
+    f.may_item("process", p, "children", n)
+    f.may_item("process", p, "children", old.process[s].position)
+    return bool(new.process[p].child_count == n and new.process[s].parent != p)
 
 
 def process_freed(old: State, new: State, f: Frame, s: int, beside: int) -> bool:
@@ -69,14 +95,16 @@ def process_spawn(old: State, new: State, f: Frame, result: int, c: int) -> bool
     return process_added(old, new, f, c, result) and bool(new.process[result].hosted == 1)
 
 
-def child_created(old: State, new: State, f: Frame, result: int, p: int, c: int) -> bool:
-    """A new process in container c, to which process p has a handle; or the error that says why not."""
+def child_created(old: State, new: State, f: Frame, result: int, p: int, c: int, parent: int) -> bool:
+    """A new process in container c, with this parent, to which process p has a handle; or the error that says why
+    not."""
     if old.container[c].state != ACTIVE or old.process[p].state != ALIVE: return result == -EBUSY
     if not handle_room(old, p): return result == -ENOSPC
     if old.container[c].pages < 2: return result == -ENOMEM
     s = new.process[p].handle_object[result % 65536]
     f.may("process", s, "holder", "holder_slot")
     if new.process[s].holder != p or new.process[s].holder_slot != result % 65536: return False
+    if parent != 0 and not child_added(old, new, f, parent, s): return False
     return result > 0 and process_added(old, new, f, c, s) and handle_opened(old, new, f, p, result, s)
 
 
@@ -84,7 +112,7 @@ def child_created(old: State, new: State, f: Frame, result: int, p: int, c: int)
 def process_create(old: State, new: State, f: Frame, result: int, t: int) -> bool:
     """A new process in the caller's container."""
     p = old.thread[t].process
-    return child_created(old, new, f, result, p, old.process[p].container)
+    return child_created(old, new, f, result, p, old.process[p].container, p)
 
 
 @specification
@@ -93,7 +121,7 @@ def process_create_in(old: State, new: State, f: Frame, result: int, t: int, slo
     p = old.thread[t].process
     c = named(old, p, slot, generation)
     if c == 0 or old.page[c].kind != CONTAINER: return result == -ESRCH
-    return child_created(old, new, f, result, p, c)
+    return child_created(old, new, f, result, p, c, 0)
 
 
 @specification
@@ -130,10 +158,47 @@ def process_end(old: State, new: State, f: Frame, result: int, s: int, status: i
     return result == 0 and ending(new, f, s, status)
 
 
+def killed(old: State, new: State, f: Frame, s: int) -> bool:
+    """Process s is ending with its descendants; its status is KILLED, unless it was ending with another."""
+    was = old.process[s].state == ENDING
+    f.may("process", s, "killed")
+    if not was and not ending(new, f, s, KILLED): return False
+    return bool(new.process[s].killed == 1)
+
+
+@specification
+def process_kill(old: State, new: State, f: Frame, result: int, t: int, slot: int, generation: int) -> bool:
+    """The named process is ending with its descendants."""
+    s = named(old, old.thread[t].process, slot, generation)
+    if s == 0 or old.page[s].kind != PROCESS: return result == -ESRCH
+    if old.process[s].state == ENDED or old.process[s].killed == 1: return result == -ECHILD
+    return result == 0 and killed(old, new, f, s)
+
+
+@specification
+def child_kill(old: State, new: State, f: Frame, result: int, s: int) -> bool:
+    """The child of a killed process is ending with its descendants."""
+    p = old.process[s].parent
+    if old.page[s].kind != PROCESS or p == 0 or old.process[s].killed == 1: return result == -EINVAL
+    if old.process[p].killed == 0: return result == -EINVAL
+    return result == 0 and killed(old, new, f, s)
+
+
+@specification
+def child_inherit(old: State, new: State, f: Frame, result: int, s: int) -> bool:
+    """The child of a process that ends by itself is its grandparent's last child, or nobody's."""
+    p = old.process[s].parent
+    if old.page[s].kind != PROCESS or p == 0: return result == -EINVAL
+    if old.process[p].state != ENDING or old.process[p].killed == 1: return result == -EINVAL
+    g = old.process[p].parent
+    if result != 0 or not child_removed(old, new, f, s): return False
+    return bool(new.process[s].parent == 0) if g == 0 else child_added(old, new, f, g, s)
+
+
 @specification
 def handle_drop(old: State, new: State, f: Frame, result: int, s: int, slot: int) -> bool:
     """The handle is closed; an ended object behind it is freed, an endpoint that nobody else names too, a process that
-    never started is ending."""
+    never started is ending, and so is a container."""
     if old.page[s].kind != PROCESS or old.process[s].state != ENDING: return result == -EINVAL
     if old.process[s].thread_count != 0: return result == -EBUSY
     o = old.process[s].handle_object[slot]
@@ -142,8 +207,8 @@ def handle_drop(old: State, new: State, f: Frame, result: int, s: int, slot: int
     if result != 0 or not handle_closed(old, new, f, s, slot): return False
     if old.page[o].kind == THREAD: return thread_freed(old, new, f, o)
     if old.page[o].kind == CONTAINER:
-        f.may("container", o, "holder", "holder_slot")
-        return bool(new.container[o].holder == 0)
+        f.may("container", o, "holder", "holder_slot", "state")
+        return bool(new.container[o].holder == 0 and new.container[o].state == CLOSING)
     state = old.process[o].state
     f.may("process", o, "holder", "holder_slot")
     if new.process[o].holder != 0: return False
@@ -162,8 +227,10 @@ def process_finish(old: State, new: State, f: Frame, result: int, s: int) -> boo
     if old.page[s].kind != PROCESS or S.state != ENDING: return result == -EINVAL
     x = S.root
     if S.thread_count != 0 or S.handle_count != 0 or S.mappings != 0 or old.table[x].used != 0: return result == -EBUSY
+    if S.child_count != 0: return result == -EBUSY
     f.may("table", x, "level", "process")
     if result != 0 or not page_becomes(old, new, f, x, TABLE, FREE): return False
+    if not child_removed(old, new, f, s): return False
     kept = S.waiter == 0 and (S.holder != 0 or S.hosted != 0)
     pager = int(S.pager != 0 and new.page[S.pager].kind == FREE and old.page[S.pager].owner == S.container)
     if not pager_unset(old, new, f, s, 1 if kept else 2): return False
@@ -171,7 +238,7 @@ def process_finish(old: State, new: State, f: Frame, result: int, s: int) -> boo
         if not woken(old, new, f, S.waiter, S.status): return False
         return handle_closed(old, new, f, S.holder, S.holder_slot) and process_freed(old, new, f, s, 1 + pager)
     if not kept: return process_freed(old, new, f, s, 1 + pager)
-    f.may("process", s, "state", "root")
+    f.may("process", s, "state", "root", "killed")
     if not charged(old, new, f, S.container, -1 - pager, 0): return False
     return bool(new.process[s].state == ENDED and new.process[s].status == S.status)
 

@@ -17,6 +17,7 @@ from kernel.objects import (
     MAPPED,
     MAPPED_BLOCK,
     NEW,
+    READY,
     RUNNING,
     THREAD,
 )  # fmt: skip
@@ -61,13 +62,13 @@ class Driver:
             self._closing_step, self._closing_step, self._closing_step, self._on_any_container,
             self._create_endpoint, self._with_endpoint, self._with_endpoint, self._message, self._message,
             self._message, self._message, self._message, self._message, self._cancel, self._paging, self._signal,
+            self._kill_family, self._grandchild, self._grandchild, self._kill_family,
         ]  # fmt: skip
 
     def run(self, calls: int) -> None:
         """Makes this many calls."""
         for _ in range(calls):
             self.call(*self.choose())
-            self._close_what_nobody_holds()
 
     def choose(self) -> Call:
         """The next call; the state is not changed."""
@@ -95,11 +96,6 @@ class Driver:
 
     # Containers.
 
-    def _close_what_nobody_holds(self) -> None:
-        """Begins to end containers that no process can kill any more, as the host does at the end."""
-        for c in self._containers(ACTIVE):
-            if self.k.container[c].holder == 0 and c != self.k.root: self.k.container[c].state = CLOSING
-
     def _containers(self, *states: int) -> list[int]:
         return [c for c, C in self.k.container.items() if C.state in states]
 
@@ -122,12 +118,13 @@ class Driver:
         return ("process_create_in", t, *self._container_handle(t))
 
     def _start_child(self) -> Call | None:
-        """The first thread of a child in a container."""
+        """The first thread of a child, most likely of one in a container below."""
         t = self._running()
         if t is None: return None
         S = self.k.process[self.k.thread[t].process]
         new = [(slot, S.handle_generation[slot]) for slot, o in S.handle_object.items()
-               if self.k.process[o].state == NEW and self.k.process[o].container != S.container]  # fmt: skip
+               if self.k.process[o].state == NEW
+               and (self.k.process[o].container != S.container or self.random.random() < 0.3)]  # fmt: skip
         return ("process_start", t, *self.random.choice(new)) if new else None
 
     def _share_out(self) -> Call | None:
@@ -168,7 +165,10 @@ class Driver:
     def _on_any_container(self) -> Call:
         """Steps that need a container that is ending, on something that may be no such."""
         k = self.k
-        name = self.random.choice(("container_end", "container_finish", "page_inherit", "process_forget"))
+        name = self.random.choice(
+            ("container_end", "container_finish", "page_inherit", "process_forget", "container_close")
+        )
+        if name == "container_close" and self.random.random() < 0.8: name = "container_end"
         return (name, self.random.choice([p for p, P in k.page.items() if P.kind] if name == "page_inherit" else
                                          [*self._containers(ACTIVE, CLOSING), *self._processes(NEW, ALIVE, ENDED)]))
 
@@ -348,8 +348,28 @@ class Driver:
         S = self.k.process[self.k.thread[t].process]
         handles = [(slot, g + self.random.choice((0, 0, 0, 0, 1))) for slot, g in S.handle_generation.items()]
         handle = self.random.choice([*handles, (5, 1), (-1, 1)])
-        name = self.random.choice(("thread_join", "process_wait", "process_wait", "process_start", "thread_kill"))
+        name = self.random.choice(("thread_join", "process_wait", "process_wait", "process_start", "thread_kill",
+                                   "process_kill"))
         return (name, t, *handle)
+
+    def _grandchild(self) -> Call | None:
+        """A child of a process that has a parent itself; or its thread is brought nearer to a core."""
+        k = self.k
+        children = [s for s in self._processes(ALIVE) if k.process[s].parent]
+        if not children or len(self._processes(NEW, ALIVE, ENDING, ENDED)) >= 14: return None
+        T = k.thread[k.process[self.random.choice(children)].threads[0]]
+        if T.state == RUNNING: return ("process_create", T.id)
+        if T.state != READY: return None
+        return ("preempt" if k.core[T.core].current else "schedule", T.core)
+
+    def _kill_family(self) -> Call | None:
+        """A child that has children, now and then."""
+        t = self._running()
+        if t is None or self.random.random() < 0.5: return None
+        S = self.k.process[self.k.thread[t].process]
+        parents = [(slot, S.handle_generation[slot]) for slot, o in S.handle_object.items()
+                   if self.k.process[o].child_count]  # fmt: skip
+        return ("process_kill", t, *self.random.choice(parents)) if parents else None
 
     def _status(self) -> int:
         return self.random.choice((0, 1, 255, (1 << 32) - 1, 1 << 32, -1))
@@ -369,7 +389,8 @@ class Driver:
     def _on_anything(self) -> Call:
         """Steps that need a process that is ending, or a thread that runs, on one that may not be."""
         name = self.random.choice(
-            ("thread_end", "process_finish", "handle_drop", "thread_yield", "thread_block", "thread_exit",
+            ("thread_end", "process_finish", "handle_drop", "child_kill", "child_inherit",
+             "thread_yield", "thread_block", "thread_exit",
              "process_exit", "process_spawn", "process_collect")
         )  # fmt: skip
         o = self.random.choice([*self._threads(), *self._processes(NEW, ALIVE, ENDING, ENDED), self.k.root])
@@ -383,7 +404,8 @@ class Driver:
         if not self.pending: return None
         k, s = self.k, self.random.choice(self.pending)
         S = k.process[s]
-        steps: list[Call] = []
+        children = "child_kill" if S.killed else "child_inherit"
+        steps: list[Call] = [(children, S.children[i]) for i in range(S.child_count)]
         if S.thread_count: steps.append(("thread_end", S.threads[self.random.randrange(S.thread_count)]))
         mapped = [v for v, p in S.map_page.items() if p]
         if mapped:

@@ -10,7 +10,7 @@ from kernel.boot import boot
 from kernel.calls import System
 from kernel.check import Checker
 from kernel.journaled import TRANSITIONS as MODULES
-from kernel.objects import CLOSING, ENDED, ENDING, MAPPED_BLOCK, PROCESS, Kernel
+from kernel.objects import ACTIVE, CONTAINER, ENDED, ENDING, MAPPED_BLOCK, PROCESS, Kernel
 from kernel.specs import SPECIFICATIONS
 
 Transition = Callable[..., int]
@@ -182,10 +182,18 @@ class World:
             if p == 0: continue
             if k.page[p].kind == MAPPED_BLOCK: self.do("unmap_block", s, *indices(v)[:3])
             else: self.do("unmap_page", s, *indices(v))
+        while S.child_count:
+            child = S.children[S.child_count - 1]
+            if S.killed == 0:
+                self.do("child_inherit", child)
+                continue
+            if k.process[child].killed == 0: self.do("child_kill", child)
+            self.end(child)
         for slot, o in list(S.handle_object.items()):
             if o == 0: continue
             self.do("handle_drop", s, slot)
             if k.page[o].kind == PROCESS and k.process[o].state == ENDING: self.end(o)
+            if k.page[o].kind == CONTAINER: self.take_down_container(o)
         self.do("process_finish", s)
 
     def take_down_container(self, c: int) -> None:
@@ -199,7 +207,7 @@ class World:
         k = self.k
         while self.root.child_count:
             c = self.root.children[0]
-            k.container[c].state = CLOSING
+            if k.container[c].state == ACTIVE: self.do("container_close", c)
             self.take_down_container(c)
         alive = [s for s, S in k.process.items() if k.page[s].kind == PROCESS]
         for s in alive:

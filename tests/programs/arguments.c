@@ -125,6 +125,7 @@ static void thread_calls_refuse(aero_handle process)
 
     must("aero_thread_spawn", aero_thread_spawn(&thread, idle, NULL));
     expect("process_wait of a thread", aero_process_wait(thread.handle), -AERO_ESRCH);
+    expect("process_kill of a thread", aero_process_kill(thread.handle), -AERO_ESRCH);
     expect("process_share to a thread", aero_process_share(thread.handle, AREA, AERO_PAGE_SIZE, AREA, AERO_READ),
            -AERO_ESRCH);
     expect("process_start of a thread", aero_process_start(thread.handle, (void *)idle, (void *)stack, 0),
@@ -145,6 +146,7 @@ static void process_calls_refuse(aero_handle process)
                -AERO_ESRCH);
         expect("process_start of a bad handle", aero_process_start(bad, (void *)idle, (void *)stack, 0), -AERO_ESRCH);
         expect("process_wait of a bad handle", aero_process_wait(bad), -AERO_ESRCH);
+        expect("process_kill of a bad handle", aero_process_kill(bad), -AERO_ESRCH);
     }
     EACH(bad, outside) {
         expect("process_share from outside", aero_process_share(process, bad, AERO_PAGE_SIZE, AREA, AERO_READ),

@@ -74,6 +74,7 @@
 #define AERO_CALL_pager_set          0x101bUL
 #define AERO_CALL_timer_set          0x101cUL
 #define AERO_CALL_thread_kill        0x1020UL
+#define AERO_CALL_process_kill       0x1021UL
 
 /* Any call by number.  Registers: number rax; arguments rdi rsi rdx r10 r8 r9; result rax; rcx and r11 are lost. */
 static inline int64_t aero_syscall(uint64_t number, uint64_t a, uint64_t b, uint64_t c, uint64_t d, uint64_t e,
@@ -235,7 +236,8 @@ static inline int64_t aero_thread_join(uint64_t handle)
     return aero_syscall(AERO_CALL_thread_join, handle, 0, 0, 0, 0, 0);
 }
 
-/* Creates a child process in the caller's container: an empty address space, no thread.
+/* Creates a child process in the caller's container: an empty address space, no thread.  A process that was not
+ * started ends with its parent.
  * Returns a handle of the new process, or
  *   -AERO_EBUSY: the calling process or its container is ending
  *   -AERO_ENOSPC: no free handle
@@ -280,7 +282,8 @@ static inline int64_t aero_process_start(uint64_t handle, const void *entry, con
     return aero_syscall(AERO_CALL_process_start, handle, (uint64_t)entry, (uint64_t)stack, argument, 0, 0);
 }
 
-/* Ends the calling process: all its threads, its address space, its charges.
+/* Ends the calling process: all its threads, its address space, its charges, and the containers that it created.
+ * Its children go on: they pass to its parent, and to nobody if it has none.
  *   status: what process_wait returns; the low 32 bits */
 static inline _Noreturn void aero_process_exit(uint64_t status)
 {
@@ -299,7 +302,8 @@ static inline int64_t aero_process_wait(uint64_t handle)
     return aero_syscall(AERO_CALL_process_wait, handle, 0, 0, 0, 0, 0);
 }
 
-/* Creates a container below the caller's, with a quota taken out of the caller's own.
+/* Creates a container below the caller's, with a quota taken out of the caller's own.  It is killed at the
+ * latest when the calling process ends.
  *   pages: 4 KiB pages it may use
  *   blocks: 2 MiB blocks it may use
  * Returns a handle of the new container, or
@@ -322,7 +326,8 @@ static inline int64_t aero_container_kill(uint64_t handle)
     return aero_syscall(AERO_CALL_container_kill, handle, 0, 0, 0, 0, 0);
 }
 
-/* Creates a child process in a container below the caller's: an empty address space, no thread.
+/* Creates a process in a container below the caller's: an empty address space, no thread.  It has no parent
+ * there: it ends when it exits, is killed by this handle, or its container is.
  *   handle: a handle of the calling process
  * Returns a handle of the new process, or
  *   -AERO_ESRCH: no such handle, or not a container's
@@ -533,6 +538,17 @@ static inline int64_t aero_timer_set(uint64_t handle, uint64_t first, uint64_t p
 static inline int64_t aero_thread_kill(uint64_t handle)
 {
     return aero_syscall(AERO_CALL_thread_kill, handle, 0, 0, 0, 0, 0);
+}
+
+/* Ends a process with all its descendants, and the containers that they created, whatever they do; its status is
+ * 137.  The handle stays open until process_wait.
+ *   handle: a handle of the calling process
+ * Returns 0, or
+ *   -AERO_ESRCH: no such handle, or not a process's
+ *   -AERO_ECHILD: it has ended */
+static inline int64_t aero_process_kill(uint64_t handle)
+{
+    return aero_syscall(AERO_CALL_process_kill, handle, 0, 0, 0, 0, 0);
 }
 
 #endif

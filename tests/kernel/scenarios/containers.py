@@ -221,7 +221,10 @@ def first_of_two(w: World) -> Arguments:
 @case("container_finish")
 def container_nobody_holds(w: World) -> Arguments:
     c, t = ending_container(w)
-    w.end(w.k.thread[t].process)
+    s = w.k.thread[t].process
+    w.do("process_end", s, 0)
+    w.do("thread_end", t)
+    w.do("handle_drop", s, w.k.container[c].holder_slot)
     return (c,)
 
 
@@ -251,9 +254,13 @@ def a_process_is_left(w: World) -> Arguments:
 @case("container_finish", "EBUSY")
 def a_container_is_left(w: World) -> Arguments:
     c, _ = two_levels(w)
-    for s in [w.k.container[c].members[0]]:
-        w.end(s)
-        w.do("process_forget", s)
+    s = w.k.container[c].members[0]
+    S = w.k.process[s]
+    w.do("process_end", s, 0)
+    w.do("thread_end", S.threads[0])
+    for slot in list(S.handle_object): w.do("handle_drop", s, slot)
+    w.do("process_finish", s)
+    w.do("process_forget", s)
     return (c,)
 
 
@@ -385,8 +392,39 @@ def container_of_the_caller_is_ending(w: World) -> Arguments:
     return (thread_in_ending_container(w),)
 
 
+@case("container_close")
+def container_is_active(w: World) -> Arguments:
+    return (two_levels(w)[1],)
+
+
+@case("container_close", "EINVAL")
+def close_of_no_container(w: World) -> Arguments:
+    return (w.process(),)
+
+
+@case("container_close", "EINVAL")
+def close_of_the_root(w: World) -> Arguments:
+    return (w.k.root,)
+
+
+@case("container_close", "EBUSY")
+def container_is_closing(w: World) -> Arguments:
+    return (ending_container(w)[0],)
+
+
 @case("handle_drop")
-def container_goes_on(w: World) -> Arguments:
+def container_that_was_killed(w: World) -> Arguments:
+    t = w.running()
+    _, slot, generation = w.container(t)
+    w.do("container_kill", t, slot, generation)
+    s = w.k.thread[t].process
+    w.do("process_end", s, 0)
+    w.do("thread_end", t)
+    return s, slot
+
+
+@case("handle_drop")
+def container_ends_with_its_holder(w: World) -> Arguments:
     t = w.running()
     w.container(t)
     _, slot, _ = w.container(t)

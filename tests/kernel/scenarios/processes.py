@@ -152,6 +152,153 @@ def ending_holder(w: World, start: bool = True) -> Arguments:
     return s, child, slot
 
 
+def family(w: World) -> Arguments:
+    """A process with three children, of which the second has two: (thread, child, slot, generation, thread of the
+    child)."""
+    t = w.running()
+    w.child(t)
+    child, slot, generation = w.child(t)
+    w.child(t)
+    u = w.run(w.k.process[child].threads[0])
+    for _ in range(2): w.child(u)
+    return t, child, slot, generation, u
+
+
+@case("process_create")
+def grandchild(w: World) -> Arguments:
+    return (family(w)[4],)
+
+
+@case("process_kill")
+def child_with_children(w: World) -> Arguments:
+    t, _, slot, generation, _ = family(w)
+    return (t, slot, generation)
+
+
+@case("process_kill")
+def kill_of_the_unstarted(w: World) -> Arguments:
+    t = w.running()
+    return (t, *w.child(t, start=False)[1:])
+
+
+@case("process_kill")
+def kill_of_one_that_is_ending(w: World) -> Arguments:
+    t, child, slot, generation, _ = family(w)
+    w.do("process_end", child, 9)
+    return (t, slot, generation)
+
+
+@case("process_kill", "ESRCH")
+def kill_of_nobody(w: World) -> Arguments:
+    return (w.running(), 2, 1)
+
+
+@case("process_kill", "ESRCH")
+def kill_of_a_thread(w: World) -> Arguments:
+    t, _, slot, generation = joinable(w)
+    return (t, slot, generation)
+
+
+@case("process_kill", "ECHILD")
+def kill_of_the_ended(w: World) -> Arguments:
+    t = w.running()
+    s, slot, generation = w.child(t)
+    w.end(s)
+    return (t, slot, generation)
+
+
+@case("process_kill", "ECHILD")
+def kill_of_the_killed(w: World) -> Arguments:
+    t, _, slot, generation, _ = family(w)
+    w.do("process_kill", t, slot, generation)
+    return (t, slot, generation)
+
+
+def killed_family(w: World) -> Arguments:
+    """A process that was killed, and its children: (process, child, child)."""
+    t, child, slot, generation, _ = family(w)
+    w.do("process_kill", t, slot, generation)
+    return (child, *(w.k.process[child].children[i] for i in range(2)))
+
+
+@case("child_kill")
+def child_of_the_killed(w: World) -> Arguments:
+    return (killed_family(w)[1],)
+
+
+@case("child_kill")
+def ending_child_of_the_killed(w: World) -> Arguments:
+    _, child, _ = killed_family(w)
+    w.do("process_end", child, 9)
+    return (child,)
+
+
+@case("child_kill", "EINVAL")
+def child_kill_of_no_process(w: World) -> Arguments:
+    return (w.running(),)
+
+
+@case("child_kill", "EINVAL")
+def child_of_nobody(w: World) -> Arguments:
+    return (w.process(),)
+
+
+@case("child_kill", "EINVAL")
+def child_of_the_living(w: World) -> Arguments:
+    return (family(w)[1],)
+
+
+@case("child_kill", "EINVAL")
+def child_was_killed_before(w: World) -> Arguments:
+    _, child, _ = killed_family(w)
+    w.do("child_kill", child)
+    return (child,)
+
+
+def ending_family(w: World) -> Arguments:
+    """A process that is ending by itself, and its children: (process, child, child)."""
+    _, child, _, _, u = family(w)
+    w.do("process_exit", u, 4)
+    return (child, *(w.k.process[child].children[i] for i in range(2)))
+
+
+@case("child_inherit")
+def first_grandchild(w: World) -> Arguments:
+    return (ending_family(w)[1],)
+
+
+@case("child_inherit")
+def last_grandchild(w: World) -> Arguments:
+    return (ending_family(w)[2],)
+
+
+@case("child_inherit")
+def child_of_a_process_without_a_parent(w: World) -> Arguments:
+    t, child, _, _, _ = family(w)
+    w.do("process_end", w.k.thread[t].process, 4)
+    return (child,)
+
+
+@case("child_inherit", "EINVAL")
+def inherit_no_process(w: World) -> Arguments:
+    return (w.running(),)
+
+
+@case("child_inherit", "EINVAL")
+def inherit_of_nobody(w: World) -> Arguments:
+    return (w.process(),)
+
+
+@case("child_inherit", "EINVAL")
+def inherit_of_the_living(w: World) -> Arguments:
+    return (family(w)[1],)
+
+
+@case("child_inherit", "EINVAL")
+def inherit_of_the_killed(w: World) -> Arguments:
+    return (killed_family(w)[1],)
+
+
 @case("handle_drop")
 def child_that_runs(w: World) -> Arguments:
     s, _, slot = ending_holder(w)
@@ -247,6 +394,33 @@ def parent_is_gone(w: World) -> Arguments:
     s, child, slot = ending_holder(w, start=False)
     w.do("handle_drop", s, slot)
     return (child,)
+
+
+@case("process_finish")
+def one_of_several_children(w: World) -> Arguments:
+    _, child, _ = ending_family(w)
+    w.do("process_end", child, 3)
+    w.do("thread_end", w.k.process[child].threads[0])
+    return (child,)
+
+
+@case("process_finish")
+def killed_child(w: World) -> Arguments:
+    _, child, _ = killed_family(w)
+    w.do("child_kill", child)
+    w.do("thread_end", w.k.process[child].threads[0])
+    return (child,)
+
+
+@case("process_finish", "EBUSY")
+def a_child_is_left(w: World) -> Arguments:
+    t, child, _, _, _ = family(w)
+    s = w.k.thread[t].process
+    w.do("process_end", s, 0)
+    w.do("thread_end", t)
+    for slot in list(w.k.process[s].handle_object): w.do("handle_drop", s, slot)
+    assert w.k.process[child].parent == s
+    return (s,)
 
 
 @case("process_finish", "EINVAL")

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from kernel.handles import close_handle, open_handle
+from kernel.objects import ACTIVE, CLOSING
 from tests.kernel.scene import Scene
 from tests.kernel.state import snapshot, store
 from tests.kernel.violations import second_container, violates
 
 
 def unheld_container(scene: Scene) -> int:
-    """A container below the root, sound, that nobody has a handle to."""
+    """A container below the root, sound, that nobody has a handle to: it is ending."""
     c, slot, _ = scene.w.container(scene.running, 3)
     close_handle(scene.k, scene.s, slot)
     scene.k.container[c].holder = scene.k.container[c].holder_slot = 0
+    scene.k.container[c].state = CLOSING
     return c
 
 
@@ -76,6 +78,11 @@ def container_held_by_who_has_no_handle(scene: Scene) -> None:
 @violates("container_holder")
 def slot_of_nobody(scene: Scene) -> None:
     scene.k.container[unheld_container(scene)].holder_slot = 3
+
+
+@violates("container_holder")
+def container_nobody_could_kill(scene: Scene) -> None:
+    scene.k.container[unheld_container(scene)].state = ACTIVE
 
 
 @violates("container_member")

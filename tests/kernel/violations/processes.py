@@ -24,6 +24,58 @@ def freed_process_leaves_its_status(scene: Scene) -> None:
     scene.k.process[scene.free_pages[0]].status = 3
 
 
+@violates("process_charge")
+def freed_process_leaves_its_parent(scene: Scene) -> None:
+    scene.k.process[scene.free_pages[0]].parent = scene.s
+
+
+@violates("process_parent")
+def child_its_parent_forgot(scene: Scene) -> None:
+    scene.S.children[0] = 0
+    scene.S.child_count = 0
+
+
+@violates("process_parent")
+def orphan_has_a_place(scene: Scene) -> None:
+    scene.k.process[scene.d].position = 1
+
+
+@violates("process_parent")
+def child_that_was_born_before_its_parent(scene: Scene) -> None:
+    scene.k.process[scene.child].born = 1
+
+
+@violates("process_parent")
+def two_processes_are_each_others_parents(scene: Scene) -> None:
+    S, C = scene.S, scene.k.process[scene.child]
+    C.children[0], C.child_count = scene.s, 1
+    S.parent, S.position = scene.child, 0
+
+
+@violates("process_child")
+def child_is_listed_twice(scene: Scene) -> None:
+    scene.S.children[1] = scene.child
+    scene.S.child_count = 2
+
+
+@violates("process_family")
+def new_process_has_a_child(scene: Scene) -> None:
+    S, C = scene.k.process[scene.empty], scene.k.process[scene.child]
+    scene.S.children[0] = scene.S.child_count = 0
+    S.children[0], S.child_count = scene.child, 1
+    C.parent = scene.empty
+
+
+@violates("process_family")
+def killed_process_goes_on(scene: Scene) -> None:
+    scene.k.process[scene.d].killed = 1
+
+
+@violates("process_family")
+def process_of_the_future(scene: Scene) -> None:
+    scene.k.process[scene.d].born = scene.root_container.born + 1
+
+
 @violates("process_root")
 def process_without_a_root(scene: Scene) -> None:
     S = scene.k.process[scene.empty]
