@@ -204,7 +204,7 @@ static void container_calls_refuse(aero_handle process)
 static void unknown_calls_are_refused(void)
 {
     static const uint64_t numbers[] = {
-        AERO_CALL_process_create_in + 1, 0x1fff, AERO_USER_LAST, 0x3000, 0xffff, 0x7fffffff, 0x80000000UL, 0xffffffffUL,
+        0x1ffe, 0x1fff, AERO_USER_LAST, 0x3000, 0xffff, 0x7fffffff, 0x80000000UL, 0xffffffffUL,
         (1UL << 32) | AERO_CALL_null, (1UL << 63) | AERO_CALL_null, 1UL << 63, ~0UL, ~0UL - 4094, 0xfff,
     };
     uint64_t bad;
