@@ -138,7 +138,8 @@ class Checking:
             if watched.exits >= watched.clause.every: due.append(watched)
         if self._number >= 0 and self._after_calls: due += self._after_calls.get(self._number, ())
         if due: self._check(due, root)
-        self._number = -1
+        # What comes next without an arrival is a call that is tried again.
+        self._number, self._trap = -1, SYSCALL
 
     def ending(self, process: Process) -> None:
         if process.ancestor is None: self._check([w for w in self._every if not w.clause.domain], process, True)

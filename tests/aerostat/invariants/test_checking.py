@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import operator
+import os
 import subprocess
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,7 @@ from kernel.objects import RUNNING
 from tests.aerostat.invariants.compiling import FREESTANDING, compile_program, written
 from tests.aerostat.invariants.conftest import Load
 from tests.aerostat.invariants.watching import stopped, values
-from tests.aerostat.programs import Capture, NewMachine, assert_idle, built, wait
+from tests.aerostat.programs import GUARD, Capture, NewMachine, Pipe, assert_idle, built, wait
 
 pytestmark = pytest.mark.kvm
 
@@ -112,6 +113,38 @@ def test_linux_calls(new_machine: NewMachine) -> None:
     assert len(seen) >= 2
     assert seen[0][1] == 1
     assert machine.violations == []
+
+
+def test_a_call_that_waits_is_one_call(new_machine: NewMachine) -> None:
+    """It is tried again when there is something to read: the exit is served then, and no other call was made."""
+    machine = new_machine("32M")
+    calls: list[str] = []
+    served: list[int] = []
+    with Pipe() as source, Pipe() as output:
+        program = machine.load(
+            "/bin/busybox", ["busybox", "head", "-n", "1"], stdin=source.reader, stdout=output.fd
+        )
+
+        @program.invariant(at="read")
+        def reads(m: Any) -> bool:
+            calls.append(m.call.name)
+            return True
+
+        @program.invariant
+        def exits(m: Any) -> bool:
+            served.append(len(calls))
+            return True
+
+        program.start()
+        hypervisor = machine.hypervisor
+        with hypervisor.lock:
+            assert hypervisor.lock.wait_for(lambda: all(core.idle for core in hypervisor.cores) and calls, GUARD)
+            before = len(served)
+        os.write(source.fd, b"a line\n")
+        output.until("a line\n")
+        assert wait(program) == 0
+    assert len(calls) == 1
+    assert len(served) > before, "the call was served when it was tried again"
 
 
 def test_time_slices_are_exits(load: Load) -> None:
