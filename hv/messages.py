@@ -13,9 +13,10 @@ from typing import TYPE_CHECKING, Final
 
 from abi.errors import ETIMEDOUT, OK
 from hv.engine import PAGE_FAULT_FETCH, PAGE_FAULT_WRITE
-from hv.personality import Fault
+from hv.personality import BLOCKED, Fault
 from kernel.calls import Delivery
 from kernel.calls.messages import FOREVER
+from kernel.objects import READY
 
 if TYPE_CHECKING:
     from hv.events import Timer
@@ -57,16 +58,16 @@ class Messages:
         if receiver.fault is not None:
             self._paged(receiver, refused=sender.regs.r8 != 0)
             return
-        to = receiver.regs
+        words: tuple[int, int, int, int, int, int]
         if sender.fault is not None:
             fault = sender.fault
-            to.r8, to.r9, to.r12 = fault.fault_address, _access(fault.error_code), fault.rip
-            to.r13 = to.r14 = to.r15 = 0
+            words = (fault.fault_address, _access(fault.error_code), fault.rip, 0, 0, 0)
         else:
-            words = sender.regs
-            to.r8, to.r9, to.r12, to.r13, to.r14, to.r15 = (
-                words.r8, words.r9, words.r12, words.r13, words.r14, words.r15,
-            )  # fmt: skip
+            said = sender.regs
+            words = (said.r8, said.r9, said.r12, said.r13, said.r14, said.r15)
+        # Only now: where vCPUs are short, giving the one its registers may take the other's vCPU from it.
+        to = receiver.regs
+        to.r8, to.r9, to.r12, to.r13, to.r14, to.r15 = words
         to.rdi, to.rdx, to.r10 = delivery.badge, delivery.item, delivery.object
 
     # Page faults.
@@ -96,7 +97,11 @@ class Messages:
     def _timed(self, call: Callable[..., int], t: int, handle: int, timeout: int, *carried: int) -> int:
         result = call(t, handle, timeout, *carried)
         machine = self._machine
-        if 0 < timeout < FOREVER and machine.kernel.thread[t].waits: self._limit(machine.threads[t], timeout)
+        T = machine.kernel.thread[t]
+        # A reply that refuses a page ends a process, and with it perhaps all who could send to the replying thread: it
+        # has been woken within its own call, with a result that is to stay.
+        if T.state == READY: return BLOCKED
+        if 0 < timeout < FOREVER and T.waits: self._limit(machine.threads[t], timeout)
         return result
 
     def _limit(self, waiting: Thread, timeout: int) -> None:

@@ -28,6 +28,27 @@ NATIVE = [
     ("demo/threads", ["3"], "3 threads computed what one computes\n"),
     ("demo/processes", [], "parent: the child ended with 42 and left the sum 5050\n"),
     ("demo/containers", [], "child: stopped by ENOMEM within its quota\nparent: mapped 64 pages that came back\n"),
+    (
+        "demo/tree", [],
+        "grown: 15 processes in as many containers, the deepest 4 below the gardener's\n"
+        "killed: 0 steps were done after that\nevery page came back\n",
+    ),
+    ("demo/pingpong", [], "1000 calls, the last reply is 499500; the server ends with 0\n"),
+    (
+        "demo/pager", [],
+        "child: the sum is 6001\nparent: refuses 0x3003e8000\n"
+        "parent: served 11 pages of 1000, then EPIPE; the child ended with 139\n",
+    ),
+    ("demo/ring", [], "50000 items, 0 wrong; the producer ended with 0\n"),
+    ("demo/clock", [], "a message: 42\n"),
+    ("demo/clock", [], "tick\ntick\n"),
+    ("demo/clock", [], "then: ETIMEDOUT\n"),
+    (
+        "demo/mediator", [],
+        "A: paid 40, and learnt nothing else\nA: V refused 101\nA: V takes no memory\n"
+        "255 guessed handles named nothing\nV: A is gone, nobody waits for this reply\n"
+        "A is killed; V and B go on\nB was paid 42\n",
+    ),
     ("tests/registers", ["start"], "registers: ok\n"),
     ("tests/registers", ["calls"], "registers: ok\n"),
     ("tests/registers", ["threads", "5"], "registers: ok\n"),

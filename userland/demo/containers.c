@@ -4,7 +4,6 @@
  * child in it, and maps as many pages itself. */
 #include <aero.h>
 
-#define STACK 0x200000000UL
 #define CHANNEL 0x300000000UL
 #define PAGES 0x400000000UL
 #define QUOTA 64
@@ -17,7 +16,8 @@ struct channel {
 static int64_t map_until_refused(struct channel *channel, int64_t most)
 {
     while (channel->mapped < most && channel->error == 0) {
-        int64_t result = aero_mmap(PAGES + (uint64_t)channel->mapped * AERO_PAGE_SIZE, AERO_PAGE_SIZE, AERO_READ | AERO_WRITE);
+        uint64_t next = PAGES + (uint64_t)channel->mapped * AERO_PAGE_SIZE;
+        int64_t result = aero_mmap(next, AERO_PAGE_SIZE, AERO_READ | AERO_WRITE);
 
         if (aero_failed(result))
             channel->error = result;
@@ -33,41 +33,26 @@ static int child(void *argument)
     return 0;
 }
 
-/* Ends the program when a call failed, saying which. */
-static int64_t must(int64_t result, const char *call)
-{
-    if (aero_failed(result)) {
-        aero_print(call);
-        aero_print(": ");
-        aero_print(aero_error_name(result));
-        aero_print("\n");
-        aero_process_exit(1);
-    }
-    return result;
-}
-
 int main(void)
 {
     struct channel *channel = (struct channel *)CHANNEL;
     struct channel own = {0, 0};
     const uint64_t both = AERO_READ | AERO_WRITE;
-    aero_handle container, process;
+    aero_handle container;
+    struct aero_child made;
 
-    must(aero_mmap(STACK, 4 * AERO_PAGE_SIZE, both), "mmap of the stack");
-    must(aero_mmap(CHANNEL, AERO_PAGE_SIZE, both), "mmap of the channel");
-    container = (aero_handle)must(aero_container_create(QUOTA, 0), "container_create");
-    process = (aero_handle)must(aero_process_create_in(container), "process_create_in");
-    must(aero_process_share_program(process), "process_share of the program");
-    must(aero_process_share(process, STACK, 4 * AERO_PAGE_SIZE, STACK, both), "process_share of the stack");
-    must(aero_process_share(process, CHANNEL, AERO_PAGE_SIZE, CHANNEL, both), "process_share of the channel");
-    must(aero_process_run(process, child, channel, STACK + 4 * AERO_PAGE_SIZE), "process_start");
-    must(aero_process_wait(process), "process_wait");
+    aero_must(aero_mmap(CHANNEL, AERO_PAGE_SIZE, both), "mmap of the channel");
+    container = (aero_handle)aero_must(aero_container_create(QUOTA, 0), "container_create");
+    aero_must(aero_child_create(&made, container), "aero_child_create");
+    aero_must(aero_process_share(made.process, CHANNEL, AERO_PAGE_SIZE, CHANNEL, both), "process_share of the channel");
+    aero_must(aero_child_start(&made, child, channel), "aero_child_start");
+    aero_must(aero_child_wait(&made), "aero_child_wait");
 
     aero_print("child: stopped by ");
     aero_print(aero_error_name(channel->error));
     aero_print(channel->mapped > 0 && channel->mapped < QUOTA ? " within its quota\n" : " elsewhere\n");
 
-    must(aero_container_kill(container), "container_kill");
+    aero_must(aero_container_kill(container), "container_kill");
     map_until_refused(&own, QUOTA);
     aero_print("parent: mapped ");
     aero_print_number(own.mapped);

@@ -24,19 +24,6 @@ static int child(void *argument)
     return 42;
 }
 
-/* Ends the program when a call failed, saying which. */
-static int64_t must(int64_t result, const char *call)
-{
-    if (aero_failed(result)) {
-        aero_print(call);
-        aero_print(": ");
-        aero_print(aero_error_name(result));
-        aero_print("\n");
-        aero_process_exit(1);
-    }
-    return result;
-}
-
 int main(void)
 {
     struct channel *channel = (struct channel *)CHANNEL;
@@ -44,17 +31,18 @@ int main(void)
     aero_handle process;
     int64_t status;
 
-    must(aero_mmap(STACK, 4 * AERO_PAGE_SIZE, both), "mmap of the stack");
-    must(aero_mmap(CHANNEL, AERO_PAGE_SIZE, both), "mmap of the channel");
+    aero_must(aero_mmap(STACK, 4 * AERO_PAGE_SIZE, both), "mmap of the stack");
+    aero_must(aero_mmap(CHANNEL, AERO_PAGE_SIZE, both), "mmap of the channel");
     for (int i = 0; i < NUMBERS; i++)
         channel->numbers[i] = (uint64_t)(i + 1);
 
-    process = (aero_handle)must(aero_process_create(), "process_create");
-    must(aero_process_share_program(process), "process_share of the program");
-    must(aero_process_share(process, STACK, 4 * AERO_PAGE_SIZE, STACK, both), "process_share of the stack");
-    must(aero_process_share(process, CHANNEL, AERO_PAGE_SIZE, CHANNEL_IN_CHILD, both), "process_share of the channel");
-    must(aero_process_run(process, child, (void *)CHANNEL_IN_CHILD, STACK + 4 * AERO_PAGE_SIZE), "process_start");
-    status = must(aero_process_wait(process), "process_wait");
+    process = (aero_handle)aero_must(aero_process_create(), "process_create");
+    aero_must(aero_process_share_program(process), "process_share of the program");
+    aero_must(aero_process_share(process, STACK, 4 * AERO_PAGE_SIZE, STACK, both), "process_share of the stack");
+    aero_must(aero_process_share(process, CHANNEL, AERO_PAGE_SIZE, CHANNEL_IN_CHILD, both),
+              "process_share of the channel");
+    aero_must(aero_process_run(process, child, (void *)CHANNEL_IN_CHILD, STACK + 4 * AERO_PAGE_SIZE), "process_start");
+    status = aero_must(aero_process_wait(process), "process_wait");
 
     aero_print("parent: the child ended with ");
     aero_print_number(status);

@@ -83,6 +83,18 @@ int64_t aero_print_hex(uint64_t number)
     return print_digits(number, 16, "0x");
 }
 
+int64_t aero_must(int64_t result, const char *what)
+{
+    if (aero_failed(result)) {
+        aero_print(what);
+        aero_print(": ");
+        aero_print(aero_error_name(result));
+        aero_print("\n");
+        aero_process_exit(1);
+    }
+    return result;
+}
+
 /* --- Threads and processes --- */
 
 /* A new thread starts here with rdi = argument and the function on top of its stack: the kernel passes one argument
@@ -115,11 +127,17 @@ static void *prepare_stack(uint64_t top, int (*function)(void *), uint64_t exit_
     return stack;
 }
 
-int64_t aero_thread_spawn(struct aero_thread *thread, int (*function)(void *), void *argument)
+/* The top of a slot that no other stack has, in this process or in those that share its global variables. */
+static uint64_t next_stack_top(void)
 {
     static uint64_t slots;
-    uint64_t slot = __atomic_fetch_add(&slots, 1, __ATOMIC_RELAXED);
-    uint64_t top = STACK_AREA + (slot + 1) * STACK_SLOT;
+
+    return STACK_AREA + (__atomic_fetch_add(&slots, 1, __ATOMIC_RELAXED) + 1) * STACK_SLOT;
+}
+
+int64_t aero_thread_spawn(struct aero_thread *thread, int (*function)(void *), void *argument)
+{
+    uint64_t top = next_stack_top();
     int64_t result;
 
     thread->stack = top - AERO_STACK_SIZE;
@@ -145,9 +163,11 @@ int64_t aero_thread_wait(struct aero_thread *thread)
     return status;
 }
 
-extern const Elf64_Ehdr __ehdr_start __attribute__((visibility("hidden"))); /* by the linker: the program's ELF header */
+/* By the linker: the program's ELF header. */
+extern const Elf64_Ehdr __ehdr_start __attribute__((visibility("hidden")));
 
-int64_t aero_process_share_program(aero_handle process)
+/* Shares the segments of the program; with `only_code` those that cannot be written. */
+static int64_t share_segments(aero_handle process, bool only_code)
 {
     const Elf64_Phdr *headers = (const Elf64_Phdr *)((const char *)&__ehdr_start + __ehdr_start.e_phoff);
     uint64_t bias = 0;
@@ -161,7 +181,7 @@ int64_t aero_process_share_program(aero_handle process)
         uint64_t protection = AERO_READ;
         int64_t result;
 
-        if (segment->p_type != PT_LOAD || segment->p_memsz == 0)
+        if (segment->p_type != PT_LOAD || segment->p_memsz == 0 || (only_code && (segment->p_flags & PF_W)))
             continue;
         if (segment->p_flags & PF_W)
             protection |= AERO_WRITE;
@@ -174,10 +194,78 @@ int64_t aero_process_share_program(aero_handle process)
     return 0;
 }
 
+int64_t aero_process_share_program(aero_handle process)
+{
+    return share_segments(process, false);
+}
+
+int64_t aero_process_share_code(aero_handle process)
+{
+    return share_segments(process, true);
+}
+
 int64_t aero_process_run(aero_handle process, int (*function)(void *), void *argument, uint64_t stack_top)
 {
     return aero_process_start(process, (const void *)aero_trampoline,
                               prepare_stack(stack_top, function, AERO_CALL_process_exit), (uint64_t)argument);
+}
+
+/* Maps the program and a stack in a child that was just created. */
+static int64_t furnish(struct aero_child *child, bool only_code)
+{
+    const uint64_t both = AERO_READ | AERO_WRITE;
+    int64_t result = share_segments(child->process, only_code);
+
+    if (aero_failed(result))
+        return result;
+    child->stack = next_stack_top() - AERO_CHILD_STACK_SIZE;
+    result = aero_mmap(child->stack, AERO_CHILD_STACK_SIZE, both);
+    if (aero_failed(result))
+        return result;
+    result = aero_process_share(child->process, child->stack, AERO_CHILD_STACK_SIZE, child->stack, both);
+    if (aero_failed(result))
+        aero_munmap(child->stack, AERO_CHILD_STACK_SIZE);
+    return result;
+}
+
+static int64_t create_child(struct aero_child *child, aero_handle container, bool only_code)
+{
+    int64_t result = container ? aero_process_create_in(container) : aero_process_create();
+
+    if (aero_failed(result))
+        return result;
+    child->process = (aero_handle)result;
+    result = furnish(child, only_code);
+    if (aero_failed(result)) {
+        aero_process_kill(child->process);
+        aero_process_wait(child->process);
+        return result;
+    }
+    return 0;
+}
+
+int64_t aero_child_create(struct aero_child *child, aero_handle container)
+{
+    return create_child(child, container, false);
+}
+
+int64_t aero_child_create_apart(struct aero_child *child, aero_handle container)
+{
+    return create_child(child, container, true);
+}
+
+int64_t aero_child_start(struct aero_child *child, int (*function)(void *), void *argument)
+{
+    return aero_process_run(child->process, function, argument, child->stack + AERO_CHILD_STACK_SIZE);
+}
+
+int64_t aero_child_wait(struct aero_child *child)
+{
+    int64_t status = aero_process_wait(child->process);
+
+    if (!aero_failed(status))
+        aero_munmap(child->stack, AERO_CHILD_STACK_SIZE);
+    return status;
 }
 
 /* --- Locks --- */

@@ -27,6 +27,10 @@ static inline bool aero_failed(int64_t result)
     return result < 0 && result >= -4095;
 }
 
+/* Ends the process with status 1 when a call failed, after a line that says which and why: "what: ENOMEM".  Returns the
+ * result otherwise.  For programs that cannot go on without it. */
+int64_t aero_must(int64_t result, const char *what);
+
 /* "ENOMEM" for -AERO_ENOMEM (or AERO_ENOMEM); "no error" for 0 and above the errors; "unknown error" otherwise. */
 const char *aero_error_name(int64_t result);
 
@@ -73,9 +77,36 @@ int64_t aero_thread_wait(struct aero_thread *thread);
  * part of its data read-only gets -AERO_EINVAL. */
 int64_t aero_process_share_program(aero_handle process);
 
+/* As aero_process_share_program, but without what can be written: the child has no global variables, only its stack.
+ * For children that are not to see each other's memory, nor the parent's. */
+int64_t aero_process_share_code(aero_handle process);
+
 /* Starts function(argument) as a child's first thread, on the stack whose last byte is at stack_top - 1, a multiple of
  * 16, and mapped in both processes.  The child ends with what the function returns.  Returns 0, or an error. */
 int64_t aero_process_run(aero_handle process, int (*function)(void *), void *argument, uint64_t stack_top);
+
+#define AERO_CHILD_STACK_SIZE (16UL << 10)
+
+/* A child process made by aero_child_create, or one of the two below it. */
+struct aero_child {
+    aero_handle process;
+    uint64_t stack; /* lowest address of its stack */
+};
+
+/* Creates a child that shares the program, and its global variables, with the caller, and has a stack of its own
+ * (AERO_CHILD_STACK_SIZE, at the same address in both); it does not run yet, so that it can be given memory, handles
+ * and a pager first.  `container` is where it is created: a handle, or 0 for the caller's own.
+ * Returns 0, or an error of the calls it makes. */
+int64_t aero_child_create(struct aero_child *child, aero_handle container);
+
+/* As aero_child_create, but the child gets code and constants only (aero_process_share_code). */
+int64_t aero_child_create_apart(struct aero_child *child, aero_handle container);
+
+/* Starts function(argument) in it; the child ends with what the function returns.  Returns 0, or an error. */
+int64_t aero_child_start(struct aero_child *child, int (*function)(void *), void *argument);
+
+/* Waits until it has ended and unmaps its stack.  Returns its status, 0 to 0xffffffff, or an error. */
+int64_t aero_child_wait(struct aero_child *child);
 
 /* --- Locks --- */
 
