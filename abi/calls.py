@@ -268,6 +268,7 @@ CALLS: Final[tuple[Call, ...]] = (
         (
             _u64("pages", "4 KiB pages it may use"),
             _u64("blocks", "2 MiB blocks it may use"),
+            _u64("giants", "1 GiB giants it may use"),
         ),
         "a handle of the new container",
         (

@@ -14,6 +14,10 @@ PAGE_SIZE: Final = 1 << PAGE_SHIFT
 BLOCK_PAGES: Final = 512
 """4 KiB pages in a 2 MiB block."""
 BLOCK_SIZE: Final = PAGE_SIZE * BLOCK_PAGES
+GIANT_BLOCKS: Final = 512
+"""2 MiB blocks in a 1 GiB giant."""
+GIANT_PAGES: Final = BLOCK_PAGES * GIANT_BLOCKS
+GIANT_SIZE: Final = PAGE_SIZE * GIANT_PAGES
 TABLE_ENTRIES: Final = 512
 
 # Virtual addresses of a program.

@@ -10,10 +10,11 @@ from __future__ import annotations
 import random
 from typing import TYPE_CHECKING, Final
 
-from abi.layout import BLOCK_PAGES, PAGE_SHIFT, SYSTEM_SLOT, TABLE_ENTRIES, USER_END, USER_MIN
-from hv.page_tables import decode_entry
+from abi.layout import BLOCK_SIZE, PAGE_SHIFT, SYSTEM_SLOT, TABLE_ENTRIES, USER_END, USER_MIN
+from hv.page_tables import decode_entry, encode_entry
+from kernel.calls.ranges import mapping_around
 from kernel.check import CheckFailed
-from kernel.objects import ENDED, ENDING, MAPPED_BLOCK, PROCESS, TABLE
+from kernel.objects import ENDED, ENDING, FREE, MAPPED_BLOCK, MAPPED_GIANT, PAGES_OF, PROCESS, TABLE
 
 if TYPE_CHECKING:
     from hv.engine import Engine
@@ -50,29 +51,43 @@ def _compare_table(machine: Machine, x: int) -> int:
             if word != machine.gate.system_pml4_entry():
                 raise CheckFailed("audit", "table_bytes", (x, i), f"the machine's own entry is {word:#x}")
             continue
-        if target != 0 and k.page[target].kind == TABLE: expected, permission = frames.gpa(target), 7
+        kind = k.page[target].kind if target != 0 else FREE
+        if kind == TABLE: expected, permission = frames.gpa(target), 7
         else: expected, permission = target << PAGE_SHIFT, X.permission.get(i, 0)
-        entry = decode_entry(word)
-        if permission == 0: right = entry.permissions == 0
-        else: right = entry.target == expected and entry.permissions == permission and entry.user
-        large = permission != 0 and X.level == 2 and k.page[target].kind == MAPPED_BLOCK
-        if not right or entry.large != large:
+        large = permission != 0 and kind in (MAPPED_BLOCK, MAPPED_GIANT)
+        words = [word]
+        stand_in = frames.stand_in(x, i)
+        if stand_in is not None:
+            address, words = stand_in
+            if kind != MAPPED_GIANT or word != encode_entry(address, 0, table=True, large=False):
+                raise CheckFailed("audit", "table_bytes", (x, i), f"{word:#x} should lead to the table at {address:#x}")
+        for n, part in enumerate(words):
+            if _says(part, expected + n * BLOCK_SIZE, permission, large): continue
             raise CheckFailed(
                 "audit", "table_bytes", (x, i),
-                f"entry {word:#x} (level {X.level}) should lead to {expected:#x} with permissions {permission}",
+                f"entry {part:#x} (level {X.level}) should lead to {expected + n * BLOCK_SIZE:#x} with permissions "
+                f"{permission}",
             )  # fmt: skip
     return TABLE_ENTRIES
+
+
+def _says(word: int, target: int, permission: int, large: bool) -> bool:
+    """An entry leads there, with these permissions and in this size; or nowhere, without permissions."""
+    entry = decode_entry(word)
+    if entry.large != large: return False
+    if permission == 0: return entry.permissions == 0
+    return entry.target == target and entry.permissions == permission and entry.user
 
 
 def _compare_translations(machine: Machine, s: int, vcpu: Engine) -> int:
     k = machine.kernel
     S = k.process[s]
     compared = 0
-    mapped: set[int] = set()
+    mapped: list[tuple[int, int]] = []
     for v, p in S.map_page.items():
         if p == 0: continue
-        count = BLOCK_PAGES if k.page[p].kind == MAPPED_BLOCK else 1
-        mapped.update(range(v, v + count))
+        count = PAGES_OF[k.page[p].kind]
+        mapped.append((v, count))
         for offset in {0, count // 2, count - 1}:
             found = vcpu.translate((v + offset) << PAGE_SHIFT)
             expected = S.map_permission[v] != 0
@@ -83,12 +98,14 @@ def _compare_translations(machine: Machine, s: int, vcpu: Engine) -> int:
                     f"the CPU's walk finds {found.physical:#x} (valid: {found.valid}), the kernel page {p + offset}",
                 )  # fmt: skip
     # Addresses near what is mapped are where a stray entry would be, so half of the samples are taken there.
-    near = sorted(mapped)
     draw = random.Random(s)
     for n in range(UNMAPPED_SAMPLES):
-        if near and n % 2: v = draw.choice(near) + draw.choice((-1, 1, 511, 512, -512, 1 << 18))
-        else: v = draw.randrange(USER_MIN >> PAGE_SHIFT, USER_END >> PAGE_SHIFT)
-        if v in mapped or not USER_MIN >> PAGE_SHIFT <= v < USER_END >> PAGE_SHIFT: continue
+        if mapped and n % 2:
+            v, count = draw.choice(mapped)
+            v += draw.choice((-1, count, count + 511, count + 512, -512, 1 << 18))
+        else:
+            v = draw.randrange(USER_MIN >> PAGE_SHIFT, USER_END >> PAGE_SHIFT)
+        if mapping_around(k, s, v) >= 0 or not USER_MIN >> PAGE_SHIFT <= v < USER_END >> PAGE_SHIFT: continue
         compared += 1
         found = vcpu.translate(v << PAGE_SHIFT)
         if found.valid:

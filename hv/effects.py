@@ -9,10 +9,10 @@ from __future__ import annotations
 
 from typing import Final, Protocol
 
-from abi.layout import BLOCK_PAGES, DATA_LIMIT, PAGE_SHIFT, SYSTEM_SLOT
+from abi.layout import DATA_LIMIT, PAGE_SHIFT, SYSTEM_SLOT
 from hv.gate import Gate
 from hv.guest_memory import GuestMemory
-from hv.page_tables import ADDRESS_MASK, LARGE, PRESENT, TableFrames, encode_entry
+from hv.page_tables import ADDRESS_MASK, PRESENT, TableFrames, encode_entry
 from kernel.objects import (
     ALIVE,
     DEAD,
@@ -22,6 +22,8 @@ from kernel.objects import (
     FREE,
     MAPPED,
     MAPPED_BLOCK,
+    MAPPED_GIANT,
+    PAGES_OF,
     PROCESS,
     READY,
     TABLE,
@@ -162,42 +164,48 @@ class Effects:
             elif kind == MAPPED:
                 if self._releases: self.settle()  # it may be among them, and is somebody's again
                 memory.ensure(p)
-            elif kind == MAPPED_BLOCK:
+            elif kind == MAPPED_BLOCK or kind == MAPPED_GIANT:
                 if self._releases: self.settle()
-                memory.ensure(p + BLOCK_PAGES - 1)
-                memory.huge(p)
+                memory.ensure(p + PAGES_OF[kind] - 1)
+                memory.huge(p, PAGES_OF[kind])
 
     def _write_entries(self, entries: dict[tuple[int, int], None], kinds: dict[int, int]) -> None:
         k, frames = self._k, self._frames
-        for x, i in entries:
+        for where in entries:
+            x, i = where
             X = k.table[x]
             target = X.entry[i]  # 0 in a table that is freed in this transition: its frame goes below
-            value = 0
+            value = kind = 0
             if target != 0:
-                if k.page[target].kind == TABLE:
+                kind = k.page[target].kind
+                if kind == TABLE:
                     value = encode_entry(frames.gpa(target), 0, table=True, large=False)
                 else:
-                    value = encode_entry(target << PAGE_SHIFT, X.permission[i], table=False, large=X.level == 2)
-            before = frames.entry(x, i)
-            if before == value:
-                continue
-            frames.set_entry(x, i, value)
+                    value = encode_entry(target << PAGE_SHIFT, X.permission[i], table=False, large=kind != MAPPED)
+            if kind == MAPPED_GIANT or where in frames.stand_ins:
+                before = frames.mapping(x, i)
+                if before == value:
+                    continue
+                frames.set_giant(x, i, value)
+            else:
+                before = frames.entry(x, i)
+                if before == value:
+                    continue
+                frames.set_entry(x, i, value)
             address = before & ADDRESS_MASK
             if before & PRESENT and address < DATA_LIMIT:  # it led to memory, not to a table
                 page = address >> PAGE_SHIFT
                 # A page that this transition frees is released below, which drops its translations too.
                 if not (page in kinds and k.page[page].kind == FREE):
-                    self._drops.append((page, BLOCK_PAGES if before & LARGE else 1))
+                    self._drops.append((page, PAGES_OF[k.page[page].kind]))
 
     def _after_entries(self, kinds: dict[int, int]) -> None:
         k = self._k
         for p, before in kinds.items():
             if k.page[p].kind != FREE or before == FREE:
                 continue
-            if before == MAPPED:
-                self._releases.append((p, 1))
-            elif before == MAPPED_BLOCK:
-                self._releases.append((p, BLOCK_PAGES))
+            if before in PAGES_OF:
+                self._releases.append((p, PAGES_OF[before]))
             elif before == TABLE:
                 self._frames.free(p)
                 k.table.pop(p, None)

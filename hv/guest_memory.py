@@ -68,21 +68,21 @@ class HostMemory:
         """Zeroes a part, gives its host memory back, and has it unmapped from all vCPUs."""
         self._advise(offset, length, lib.MADV_DONTNEED)
 
-    def renew_block(self, offset: int) -> None:
-        """Makes a 2 MiB block that is empty like one never touched.
+    def renew(self, offset: int, length: int) -> None:
+        """Makes 2 MiB blocks that are empty like ones never touched.
 
         Once a block was touched in pieces its host page table stays, and with it small pages for whatever comes
-        later; a mapping put in its place has none.  Does nothing if a page of it is in use after all."""
+        later; a mapping put in its place has none.  Does nothing if a page of them is in use after all."""
         start = self._pointer + offset
-        pages = ffi.new("unsigned char[]", BLOCK_PAGES)
-        if lib.mincore(start, BLOCK_SIZE, pages) or any(ffi.buffer(pages)):
+        pages = ffi.new("unsigned char[]", length // PAGE_SIZE)
+        if lib.mincore(start, length, pages) or bytes(ffi.buffer(pages)).strip(b"\0"):
             return
         flags = lib.MAP_PRIVATE | lib.MAP_ANONYMOUS | lib.MAP_NORESERVE | lib.MAP_FIXED
-        if lib.mmap(start, BLOCK_SIZE, lib.PROT_READ | lib.PROT_WRITE, flags, -1, 0) != start:
+        if lib.mmap(start, length, lib.PROT_READ | lib.PROT_WRITE, flags, -1, 0) != start:
             raise OSError(ffi.errno, f"mmap: {os.strerror(ffi.errno)}")
-        self._advise(offset, BLOCK_SIZE, lib.MADV_DONTFORK)
+        self._advise(offset, length, lib.MADV_DONTFORK)
         with contextlib.suppress(OSError):
-            self._advise(offset, BLOCK_SIZE, lib.MADV_HUGEPAGE)
+            self._advise(offset, length, lib.MADV_HUGEPAGE)
 
     def resident(self) -> int:
         """Bytes of host memory it takes; reads /proc, milliseconds."""
@@ -166,14 +166,16 @@ class GuestMemory:
         self._note_pieces(first_page, count)
         self._host.discard(first_page * PAGE_SIZE, count * PAGE_SIZE)
 
-    def huge(self, first_page: int) -> None:
-        """The 2 MiB block from ``first_page`` (a multiple of 512), free until now, is going to be mapped as one: sees
-        to it that a huge page can back it.  Only a hint; where the host has none to give, small pages serve."""
-        self._check(first_page, BLOCK_PAGES)
-        block = first_page // BLOCK_PAGES
-        if block in self._in_pieces:
-            self._host.renew_block(first_page * PAGE_SIZE)
-            self._in_pieces.discard(block)
+    def huge(self, first_page: int, count: int = BLOCK_PAGES) -> None:
+        """The 2 MiB blocks from ``first_page`` on (both multiples of 512), free until now, are going to be mapped as
+        one: sees to it that huge pages can back them.  Only a hint; where the host has none to give, small pages
+        serve."""
+        self._check(first_page, count)
+        first = first_page // BLOCK_PAGES
+        pieces = [block for block in range(first, first + count // BLOCK_PAGES) if block in self._in_pieces]
+        if not pieces: return
+        self._host.renew(pieces[0] * BLOCK_SIZE, (pieces[-1] + 1 - pieces[0]) * BLOCK_SIZE)
+        self._in_pieces.difference_update(pieces)
 
     def _note_pieces(self, first_page: int, count: int) -> None:
         """Blocks of which these pages are only a part are no huge pages any more."""

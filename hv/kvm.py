@@ -127,6 +127,11 @@ class Kvm:
             self._cpuid = bytes(table[: 8 + 40 * struct.unpack_from("<I", table)[0]])
         return self._cpuid
 
+    @property
+    def giant_pages(self) -> bool:
+        """A vCPU here knows page-table entries that map 1 GiB (SDM vol. 2, CPUID 80000001H: EDX bit 26)."""
+        return bool(self.cpuid_leaf(0x8000_0001)[3] & 1 << 26)
+
     def cpuid_leaf(self, function: int, index: int = 0) -> tuple[int, int, int, int]:
         """eax, ebx, ecx, edx of one leaf of ``cpuid``; zeros when it is not there."""
         for leaf, subleaf, _, eax, ebx, ecx, edx, *_ in struct.iter_unpack("<10I", self.cpuid()[8:]):

@@ -113,7 +113,7 @@ class Machine:
             undo.callback(self.vm.close)
             self.memory = GuestMemory(self.vm, (blocks + 1) * BLOCK_SIZE)
             undo.callback(self.memory.close)
-            self.frames = TableFrames(self.vm, (blocks + 1) * BLOCK_SIZE)
+            self.frames = TableFrames(self.vm, (blocks + 1) * BLOCK_SIZE, giant_entries=self.kvm.giant_pages)
             undo.callback(self.frames.close)
             self.gate = Gate(self.vm, cpl)
             undo.pop_all()

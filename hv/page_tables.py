@@ -4,13 +4,16 @@ The kernel names a table by the page it is charged for; here each gets a frame i
 A KVM with shadow page tables keeps, for each frame, a shadow of what it once read there and does not see the host write
 new contents: a frame that was a table once is used again only after its memslot was deleted and made anew, with every
 vCPU out of KVM_RUN (``recycle``).  The same step flushes what hardware caches of upper-level entries.
+
+Not every vCPU knows entries that map 1 GiB; where it does not, a table of 512 entries of 2 MiB stands in for one.  The
+kernel knows nothing of it.
 """
 
 from __future__ import annotations
 
 from typing import Final, NamedTuple
 
-from abi.layout import EXECUTE, PAGE_SIZE, READ, TABLE_ENTRIES, TABLES_BASE, WRITE
+from abi.layout import BLOCK_SIZE, EXECUTE, PAGE_SIZE, READ, TABLE_ENTRIES, TABLES_BASE, WRITE
 from hv.guest_memory import HostMemory
 from hv.kvm import Vm
 
@@ -39,8 +42,8 @@ class Entry(NamedTuple):
 
 
 def encode_entry(target_gpa: int, permissions: int, *, table: bool, large: bool) -> int:
-    """The 64-bit entry that leads to ``target_gpa``: to a lower table (which restricts nothing), to a 2 MiB page
-    (``large``) or to a 4 KiB page.  No permissions: not present, 0.
+    """The 64-bit entry that leads to ``target_gpa``: to a lower table (which restricts nothing), to a 2 MiB or
+    1 GiB page (``large``) or to a 4 KiB page.  No permissions: not present, 0.
 
     ACCESSED and DIRTY are set from the start: hardware and shadow MMUs then never write into a table, so that what
     the kernel wrote is what an audit reads."""
@@ -73,11 +76,13 @@ def decode_entry(entry: int) -> Entry:
 class TableFrames:
     """Frames for the page tables of one machine, by table id.
 
-    ``limit_bytes`` bounds what all tables together can take (address space only).  Calls come from one thread at a
-    time; vCPUs may run, except during ``recycle``.
+    ``limit_bytes`` bounds what all tables together can take (address space only).  ``giant_entries``: the vCPUs know
+    entries that map 1 GiB.  Calls come from one thread at a time; vCPUs may run, except during ``recycle``.
     """
 
-    def __init__(self, vm: Vm, limit_bytes: int, *, recycle_at: int = RECYCLE_AT) -> None:
+    def __init__(
+        self, vm: Vm, limit_bytes: int, *, giant_entries: bool = True, recycle_at: int = RECYCLE_AT
+    ) -> None:
         self._vm = vm
         self._limit = limit_bytes // PAGE_SIZE
         self._host = HostMemory(limit_bytes)
@@ -92,21 +97,24 @@ class TableFrames:
         self._quarantine: list[int] = []
         self._recycle_at = recycle_at
         self._frames: dict[int, int] = {}
+        self._giant_entries = giant_entries
+        self.stand_ins: dict[tuple[int, int], int] = {}
+        """The frame of the table that stands in for a 1 GiB entry, by table id and index of that."""
 
     def create(self, table_id: int) -> int:
         """A zeroed frame for a new table; returns its guest-physical address.  KeyError if the id has one already,
         MemoryError at the limit."""
         if table_id in self._frames:
             raise KeyError(f"table {table_id} exists")
-        if self._recycled:
-            frame = self._recycled.pop()
-        else:
-            if self._fresh == self._covered:
-                self._grow()
-            frame = self._fresh
-            self._fresh += 1
-        self._frames[table_id] = frame
+        frame = self._frames[table_id] = self._take()
         return TABLES_BASE + frame * PAGE_SIZE
+
+    def _take(self) -> int:
+        """A zeroed frame that no vCPU remembers."""
+        if self._recycled: return self._recycled.pop()
+        if self._fresh == self._covered: self._grow()
+        self._fresh += 1
+        return self._fresh - 1
 
     def _grow(self) -> None:
         count = min(self._chunk, self._limit - self._covered)
@@ -125,7 +133,9 @@ class TableFrames:
 
     def free(self, table_id: int) -> None:
         """The table is gone; its frame is zeroed and waits in quarantine for ``recycle``."""
-        frame = self._frames.pop(table_id)
+        self._retire(self._frames.pop(table_id))
+
+    def _retire(self, frame: int) -> None:
         self._host.view[frame * PAGE_SIZE : (frame + 1) * PAGE_SIZE] = bytes(PAGE_SIZE)
         self._quarantine.append(frame)
 
@@ -144,6 +154,36 @@ class TableFrames:
         if not 0 <= index < TABLE_ENTRIES:
             raise IndexError(f"page-table index {index}")
         return self._words[self._frames[table_id] * TABLE_ENTRIES + index]
+
+    def set_giant(self, table_id: int, index: int, value: int) -> None:
+        """Writes a level-3 entry that maps 1 GiB, or takes it away (0); by a table of 2 MiB entries where vCPUs know
+        none of that size."""
+        frame = self.stand_ins.get((table_id, index))
+        if value == 0 or self._giant_entries:
+            self.set_entry(table_id, index, value)
+            if frame is not None:
+                del self.stand_ins[table_id, index]
+                self._retire(frame)
+            return
+        if frame is None: frame = self.stand_ins[table_id, index] = self._take()
+        first = frame * TABLE_ENTRIES
+        for n in range(TABLE_ENTRIES):  # one by one: vCPUs may be walking the table
+            self._words[first + n] = value + n * BLOCK_SIZE
+        above = encode_entry(TABLES_BASE + frame * PAGE_SIZE, 0, table=True, large=False)
+        self.set_entry(table_id, index, above)
+
+    def mapping(self, table_id: int, index: int) -> int:
+        """The entry, as if the vCPUs knew entries that map 1 GiB."""
+        frame = self.stand_ins.get((table_id, index))
+        return self.entry(table_id, index) if frame is None else self._words[frame * TABLE_ENTRIES]
+
+    def stand_in(self, table_id: int, index: int) -> tuple[int, list[int]] | None:
+        """Guest-physical address and all entries of the table that stands in for a 1 GiB entry, for audits; None where
+        there is none."""
+        frame = self.stand_ins.get((table_id, index))
+        if frame is None: return None
+        first = frame * TABLE_ENTRIES
+        return TABLES_BASE + frame * PAGE_SIZE, self._words[first : first + TABLE_ENTRIES].tolist()
 
     def entries(self, table_id: int) -> list[int]:
         """All 512 entries of a table as they stand in guest memory."""

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from abi.layout import BLOCK_PAGES, PAGE_SHIFT
+from abi.layout import PAGE_SHIFT
 from hv.personality import Personality
 from hv.thread import Thread
 from hv.user_memory import UserMemory
-from kernel.objects import MAPPED_BLOCK
+from kernel.calls.ranges import mapping_around
 
 if TYPE_CHECKING:
     from abi.elf import Image
@@ -69,12 +69,8 @@ class Process:
         """What the program may do at this address, or None where nothing is mapped."""
         k = self.machine.kernel
         S = k.process[self.id]
-        v = va >> PAGE_SHIFT
-        if not S.map_page.get(v):
-            v -= v % BLOCK_PAGES
-            p = S.map_page.get(v)
-            if not p or k.page[p].kind != MAPPED_BLOCK: return None
-        return S.map_permission[v]
+        v = mapping_around(k, self.id, va >> PAGE_SHIFT)
+        return S.map_permission[v] if v >= 0 else None
 
     def create_thread(self, rip: int, rsp: int, *, rdi: int = 0, fs_base: int = 0) -> Thread | int:
         """Adds a ready thread; -EINVAL if the process has ended, -ENOMEM without quota for it."""

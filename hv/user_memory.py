@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import struct
 
-from abi.layout import BLOCK_PAGES, PAGE_SHIFT, PAGE_SIZE, READ, USER_END, WRITE
+from abi.layout import PAGE_SHIFT, PAGE_SIZE, READ, USER_END, WRITE
 from hv.guest_memory import GuestMemory
 from hv.personality import UserFault
-from kernel.objects import MAPPED_BLOCK, Kernel
+from kernel.calls.ranges import mapping_around
+from kernel.objects import PAGES_OF, Kernel
 
 
 class UserMemory:
@@ -24,22 +25,14 @@ class UserMemory:
 
     def _physical(self, va: int, need: int) -> tuple[int, int]:
         """Guest-physical address of ``va``, and how many bytes from there are contiguous."""
-        S = self._k.process[self._s]
-        v = va >> PAGE_SHIFT
-        p = S.map_page.get(v)
-        if p:
-            if S.map_permission[v] & need != need:
-                raise UserFault(va)
-            if self._k.page[p].kind != MAPPED_BLOCK:
-                offset = va & PAGE_SIZE - 1
-                return (p << PAGE_SHIFT) + offset, PAGE_SIZE - offset
-        else:
-            v -= v % BLOCK_PAGES
-            p = S.map_page.get(v)
-            if not p or self._k.page[p].kind != MAPPED_BLOCK or S.map_permission[v] & need != need:
-                raise UserFault(va)
+        k = self._k
+        S = k.process[self._s]
+        v = mapping_around(k, self._s, va >> PAGE_SHIFT)
+        if v < 0 or S.map_permission[v] & need != need:
+            raise UserFault(va)
+        p = S.map_page[v]
         offset = va - (v << PAGE_SHIFT)
-        return (p << PAGE_SHIFT) + offset, (BLOCK_PAGES << PAGE_SHIFT) - offset
+        return (p << PAGE_SHIFT) + offset, (PAGES_OF[k.page[p].kind] << PAGE_SHIFT) - offset
 
     def _extents(self, va: int, length: int, need: int) -> list[tuple[int, int]]:
         """The physical pieces of a range, neighbours joined."""

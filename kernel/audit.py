@@ -21,13 +21,14 @@ _BESIDE = {
 """By row: those that clauses over it read at the same index."""
 _COUNTED = {
     "threads": "thread_count", "handle_stack": "handle_listed", "stack": "listed", "free_stack": "free_count",
-    "partial_stack": "partial_count", "children": "child_count", "members": "processes", "path": "depth",
+    "partial_stack": "partial_count", "partial_giant_stack": "partial_giant_count",
+    "children": "child_count", "members": "processes", "path": "depth",
 }  # fmt: skip
 """By row: the field that counts its items in use."""
 
 
 def objects(k: Kernel, table: str) -> list[int]:
-    """The ids of a table that are not blank: for pages and blocks those ever used, for others those that live."""
+    """The ids of a table that are not blank: for memory those ever used, for others those that live."""
     if table == "memory": return [0]
     if table == "core": return list(range(k.cores))
     ids = list(getattr(k, table))

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from abi.layout import BLOCK_PAGES
-from kernel.objects import ACTIVE, BLOCK_SPLIT, CONTAINER, Kernel
+from abi.layout import BLOCK_PAGES, GIANT_BLOCKS
+from kernel.objects import ACTIVE, BLOCK_SPLIT, CONTAINER, GIANT_SPLIT, Kernel
 
 
 def boot(blocks: int, cores: int) -> Kernel:
@@ -13,12 +13,25 @@ def boot(blocks: int, cores: int) -> Kernel:
     k = Kernel()
     m = k.memory
     m.blocks = blocks
+    m.giants = max(0, (blocks + 1) // GIANT_BLOCKS - 1)
+    m.free_blocks = blocks - 1 - m.giants * GIANT_BLOCKS
     root = BLOCK_PAGES
     B = k.block[1]
     B.kind = BLOCK_SPLIT
     B.carved = 1
     B.position = 1
-    m.fresh = 2
+    # Giant 0 lacks block 0, and the machine's last one may be only a part of one: both are split from the start.
+    last = m.giants + 1
+    for g, carved in ((last, 0), (0, 2)):
+        end = min(blocks + 1 - g * GIANT_BLOCKS, GIANT_BLOCKS)
+        if end <= 0: continue
+        G = k.giant[g]
+        G.kind = GIANT_SPLIT
+        G.carved = carved
+        if carved == end: continue
+        m.partial_giant_count += 1
+        m.partial_giant_stack[m.partial_giant_count] = g
+        G.position = m.partial_giant_count
     m.partial_count = 1
     m.partial_stack[1] = 1
     P = k.page[root]
@@ -29,11 +42,13 @@ def boot(blocks: int, cores: int) -> Kernel:
     C.state = ACTIVE
     C.cores_of = root
     C.pages = BLOCK_PAGES - 1
-    C.blocks = blocks - 1
+    C.blocks = m.free_blocks
+    C.giants = m.giants
     C.used_pages = 1
     m.free_pages = BLOCK_PAGES - 1
     m.promised_pages = C.pages
     m.promised_blocks = C.blocks
+    m.promised_giants = C.giants
     k.root = root
     k.cores = cores
     for r in range(cores):

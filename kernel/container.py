@@ -22,6 +22,7 @@ from kernel.objects import (
     ENDPOINT,
     MAPPED,
     MAPPED_BLOCK,
+    MAPPED_GIANT,
     Kernel,
     clear_row,
     copy_row,
@@ -29,28 +30,30 @@ from kernel.objects import (
 from kernel.page_allocator import allocate_page, free_page
 
 
-def container_create(k: Kernel, t: int, pages: int, blocks: int) -> int:
-    """Creates a container below that of thread t, with a quota of ``pages`` 4 KiB pages and ``blocks`` 2 MiB blocks
-    taken from it.  Returns a handle; -EINVAL: a negative quota; -EBUSY: its process or container is ending; -ENOSPC: no
-    free handle, or the tree would be deeper than DEPTH_LIMIT; -ENOMEM: the caller's container has not that much, and a
-    page for the container itself."""
+def container_create(k: Kernel, t: int, pages: int, blocks: int, giants: int) -> int:
+    """Creates a container below that of thread t, with a quota of ``pages`` 4 KiB pages, ``blocks`` 2 MiB blocks and
+    ``giants`` 1 GiB giants taken from it.  Returns a handle; -EINVAL: a negative quota; -EBUSY: its process or
+    container is ending; -ENOSPC: no free handle, or the tree would be deeper than DEPTH_LIMIT; -ENOMEM: the caller's
+    container has not that much, and a page for the container itself."""
     s = k.thread[t].process
     c = k.process[s].container
     C = k.container[c]
-    if pages < 0 or blocks < 0: return -EINVAL
+    if pages < 0 or blocks < 0 or giants < 0: return -EINVAL
     if C.state != ACTIVE or k.process[s].state != ALIVE: return -EBUSY
     if C.depth >= DEPTH_LIMIT: return -ENOSPC
     if not handle_available(k, s): return -ENOSPC
-    if C.pages < pages + 1 or C.blocks < blocks: return -ENOMEM
+    if C.pages < pages + 1 or C.blocks < blocks or C.giants < giants: return -ENOMEM
     n = allocate_page(k, c, CONTAINER)
     C.pages = C.pages - pages
     C.blocks = C.blocks - blocks
+    C.giants = C.giants - giants
     N = k.container[n]
     N.state = ACTIVE
     N.parent = c
     N.depth = C.depth + 1
     N.pages = pages
     N.blocks = blocks
+    N.giants = giants
     N.core = C.core
     N.cores_of = C.cores_of
     copy_row(k, N, "path", C.path)
@@ -97,22 +100,29 @@ def container_end(k: Kernel, c: int) -> int:
 
 
 def page_inherit(k: Kernel, p: int) -> int:
-    """A step of ending a container without processes: page or block p, which others still map, or endpoint p, which
-    others still name, passes to the parent, charge included, and is refunded there when the last use of it goes.
+    """A step of ending a container without processes: page, block or giant p, which others still map, or endpoint p,
+    which others still name, passes to the parent, charge included, and is refunded there when the last use of it goes.
     -EINVAL: not such a page."""
     P = k.page[p]
-    if P.kind != MAPPED and P.kind != MAPPED_BLOCK and P.kind != ENDPOINT: return -EINVAL
+    if P.kind != MAPPED and P.kind != MAPPED_BLOCK and P.kind != MAPPED_GIANT and P.kind != ENDPOINT: return -EINVAL
     C = k.container[P.owner]
     if C.state != CLOSING or C.processes != 0: return -EINVAL
     A = k.container[C.parent]
-    if P.kind != MAPPED_BLOCK:
-        C.used_pages = C.used_pages - 1
-        A.used_pages = A.used_pages + 1
-    else:
+    if P.kind == MAPPED_BLOCK:
         C.used_blocks = C.used_blocks - 1
         A.used_blocks = A.used_blocks + 1
         B = k.block[P.block]
         B.owner = C.parent
+    elif P.kind == MAPPED_GIANT:
+        C.used_giants = C.used_giants - 1
+        A.used_giants = A.used_giants + 1
+        B = k.block[P.block]
+        B.owner = C.parent
+        G = k.giant[B.giant]
+        G.owner = C.parent
+    else:
+        C.used_pages = C.used_pages - 1
+        A.used_pages = A.used_pages + 1
     P.owner = C.parent
     return OK
 
@@ -123,12 +133,15 @@ def container_finish(k: Kernel, c: int) -> int:
     if k.page[c].kind != CONTAINER: return -EINVAL
     C = k.container[c]
     if C.state != CLOSING: return -EINVAL
-    if C.processes != 0 or C.child_count != 0 or C.used_pages != 0 or C.used_blocks != 0: return -EBUSY
+    if C.processes != 0 or C.child_count != 0: return -EBUSY
+    if C.used_pages != 0 or C.used_blocks != 0 or C.used_giants != 0: return -EBUSY
     A = k.container[C.parent]
     A.pages = A.pages + C.pages
     A.blocks = A.blocks + C.blocks
+    A.giants = A.giants + C.giants
     C.pages = 0
     C.blocks = 0
+    C.giants = 0
     n = A.child_count - 1
     last = A.children[n]
     A.children[C.position] = last

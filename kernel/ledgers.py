@@ -9,14 +9,17 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, Final
 
-from abi.layout import BLOCK_PAGES
+from abi.layout import BLOCK_PAGES, GIANT_BLOCKS
 from kernel.objects import (
+    BLOCK_FREE,
     BLOCK_SPLIT,
     FREE,
+    GIANT_SPLIT,
     RECEIVE,
     SEND,
     Block,
     Container,
+    Giant,
     Kernel,
     Ledger,
     Page,
@@ -30,6 +33,11 @@ from kernel.view import OldRow
 def block_free_pages(kind: int, carved: int, listed: int) -> int:
     """Free pages of a block as part of Memory.free_pages: none unless it is split."""
     return BLOCK_PAGES - carved + listed if kind == BLOCK_SPLIT else 0
+
+
+def giant_free_blocks(kind: int, carved: int, listed: int) -> int:
+    """Free blocks of a giant, as if it had 512: none unless it is split."""
+    return GIANT_BLOCKS - carved + listed if kind == GIANT_SPLIT else 0
 
 
 def _move(row: Row, before: int, after: int) -> None:
@@ -56,12 +64,31 @@ def _free_pages(ledger: Ledger, block: Block, old: Any) -> None:
     ledger.free_pages -= block_free_pages(old.kind, old.carved, old.listed)
 
 
+def _blocks_in_use(ledger: Ledger, block: Block, old: Any) -> None:
+    # Not by _move: giant 0 is counted as well.
+    if old.kind != BLOCK_FREE: ledger.blocks_in_use[old.giant] -= 1
+    if block.kind != BLOCK_FREE: ledger.blocks_in_use[block.giant] += 1
+
+
+def _owned_giants(ledger: Ledger, giant: Giant, old: Any) -> None:
+    _move(ledger.owned_giants, old.owner, giant.owner)
+
+
+def _free_blocks(ledger: Ledger, giant: Giant, old: Any) -> None:
+    ledger.free_blocks += giant_free_blocks(giant.kind, giant.carved, giant.listed)
+    ledger.free_blocks -= giant_free_blocks(old.kind, old.carved, old.listed)
+
+
 def _promised_pages(ledger: Ledger, container: Container, old: Any) -> None:
     ledger.promised_pages += container.pages - old.pages
 
 
 def _promised_blocks(ledger: Ledger, container: Container, old: Any) -> None:
     ledger.promised_blocks += container.blocks - old.blocks
+
+
+def _promised_giants(ledger: Ledger, container: Container, old: Any) -> None:
+    ledger.promised_giants += container.giants - old.giants
 
 
 def _used(ledger: Ledger, table: PageTable, old: Any) -> None:
@@ -107,8 +134,17 @@ Rule = Callable[[Ledger, Any, Any], None]
 
 RULES: Final[dict[str, tuple[tuple[frozenset[str], Rule], ...]]] = {
     "page": ((frozenset({"owner"}), _owned), (frozenset({"kind", "block"}), _in_use)),
-    "block": ((frozenset({"owner"}), _owned_blocks), (frozenset({"kind", "carved", "listed"}), _free_pages)),
-    "container": ((frozenset({"pages"}), _promised_pages), (frozenset({"blocks"}), _promised_blocks)),
+    "block": (
+        (frozenset({"owner"}), _owned_blocks),
+        (frozenset({"kind", "giant"}), _blocks_in_use),
+        (frozenset({"kind", "carved", "listed"}), _free_pages),
+    ),
+    "giant": ((frozenset({"owner"}), _owned_giants), (frozenset({"kind", "carved", "listed"}), _free_blocks)),
+    "container": (
+        (frozenset({"pages"}), _promised_pages),
+        (frozenset({"blocks"}), _promised_blocks),
+        (frozenset({"giants"}), _promised_giants),
+    ),
     "table": ((frozenset({"entry"}), _used),),
     "process": (
         (frozenset({"map_page"}), _mapped),
@@ -143,9 +179,14 @@ def count(k: Kernel) -> Ledger:
     for container in k.container.values():
         ledger.promised_pages += container.pages
         ledger.promised_blocks += container.blocks
+        ledger.promised_giants += container.giants
     for block in k.block.values():
         _move(ledger.owned_blocks, 0, block.owner)
+        if block.kind != BLOCK_FREE: ledger.blocks_in_use[block.giant] += 1
         ledger.free_pages += block_free_pages(block.kind, block.carved, block.listed)
+    for giant in k.giant.values():
+        _move(ledger.owned_giants, 0, giant.owner)
+        ledger.free_blocks += giant_free_blocks(giant.kind, giant.carved, giant.listed)
     return ledger
 
 

@@ -11,6 +11,8 @@ from __future__ import annotations
 
 from typing import Final, Generic, TypeVar
 
+from abi.layout import BLOCK_PAGES, GIANT_PAGES
+
 # What a page is (Page.kind): the one tag that is the type system of the kernel.
 FREE: Final = 0
 MAPPED: Final = 1
@@ -22,8 +24,15 @@ CONTAINER: Final = 4
 PROCESS: Final = 5
 THREAD: Final = 6
 ENDPOINT: Final = 7
+MAPPED_GIANT: Final = 8
+"""The first page of a 1 GiB giant that address spaces map by one entry."""
 
-KIND_NAMES: Final = ("free", "mapped", "mapped 2 MiB", "table", "container", "process", "thread", "endpoint")
+KIND_NAMES: Final = (
+    "free", "mapped", "mapped 2 MiB", "table", "container", "process", "thread", "endpoint", "mapped 1 GiB",
+)  # fmt: skip
+
+PAGES_OF: Final = {MAPPED: 1, MAPPED_BLOCK: BLOCK_PAGES, MAPPED_GIANT: GIANT_PAGES}
+"""4 KiB pages in what one entry maps, by the kind of its first."""
 
 # What a 2 MiB block is (Block.kind).
 BLOCK_FREE: Final = 0
@@ -31,6 +40,15 @@ BLOCK_WHOLE: Final = 1
 """Mapped as one 2 MiB page: its 512 pages are merged."""
 BLOCK_SPLIT: Final = 2
 """Its pages are handed out one by one."""
+BLOCK_GIANT: Final = 3
+"""The first block of a giant that is mapped as one 1 GiB page."""
+
+# What a 1 GiB giant is (Giant.kind).
+GIANT_FREE: Final = 0
+GIANT_WHOLE: Final = 1
+"""Mapped as one 1 GiB page: its 512 blocks are merged."""
+GIANT_SPLIT: Final = 2
+"""Its blocks are handed out one by one."""
 
 # Thread states.
 RUNNING: Final = 1
@@ -105,19 +123,28 @@ class Object:
 class Memory(Object):
     """The page allocator's own state (one object, id 0)."""
 
-    __slots__ = ("blocks", "fresh", "free_count", "free_stack", "partial_count", "partial_stack",
-                 "free_pages", "promised_pages", "promised_blocks")  # fmt: skip
+    __slots__ = ("blocks", "giants", "fresh", "free_count", "free_stack", "partial_giant_count", "partial_giant_stack",
+                 "free_blocks", "partial_count", "partial_stack", "free_pages",
+                 "promised_pages", "promised_blocks", "promised_giants")  # fmt: skip
     table_name = "memory"
 
     def __init__(self, id: int) -> None:
         self.id = id
         self.blocks: int = 0
         """2 MiB blocks in the machine; they are numbered 1 to blocks, block 0 is never handed out."""
+        self.giants: int = 0
+        """1 GiB giants that can be mapped as one; they are numbered 1 to giants.  Giant 0, which lacks a block, and the
+        one behind the last, if the machine has a part of it, are always split."""
         self.fresh: int = 1
-        """Blocks from here on were never used."""
+        """Giants from here on were never used."""
         self.free_count: int = 0
         self.free_stack: Row = Row()
-        """Free blocks that were used before: entries 1 to free_count."""
+        """Free giants that were used before: entries 1 to free_count."""
+        self.partial_giant_count: int = 0
+        self.partial_giant_stack: Row = Row()
+        """Split giants with a free block: entries 1 to partial_giant_count."""
+        self.free_blocks: int = 0
+        """Free blocks in split giants."""
         self.partial_count: int = 0
         self.partial_stack: Row = Row()
         """Split blocks with a free page: entries 1 to partial_count."""
@@ -127,21 +154,45 @@ class Memory(Object):
         """Sum of what containers may still allocate: 4 KiB pages."""
         self.promised_blocks: int = 0
         """Sum of what containers may still allocate: 2 MiB blocks."""
+        self.promised_giants: int = 0
+        """Sum of what containers may still allocate: 1 GiB giants."""
+
+
+class Giant(Object):
+    """A 1 GiB giant; its id is its first block's number divided by 512."""
+
+    __slots__ = ("kind", "owner", "position", "carved", "listed", "stack")
+    table_name = "giant"
+
+    def __init__(self, id: int) -> None:
+        self.id = id
+        self.kind: int = GIANT_FREE
+        self.owner: int = 0
+        """The container charged for it, if whole."""
+        self.position: int = 0
+        """Its place in Memory.free_stack or Memory.partial_giant_stack; 0 in neither."""
+        self.carved: int = 0
+        """If split: blocks handed out at least once, from the giant's start (and block 0)."""
+        self.listed: int = 0
+        self.stack: Row = Row()
+        """If split: its blocks that were handed out and came back: entries 1 to listed."""
 
 
 class Block(Object):
-    """A 2 MiB block; its id is its first page's number divided by 512."""
+    """A 2 MiB block, or the 1 GiB giant that starts with it; its id is its first page's number divided by 512."""
 
-    __slots__ = ("kind", "owner", "position", "carved", "listed", "stack")
+    __slots__ = ("kind", "owner", "giant", "position", "carved", "listed", "stack")
     table_name = "block"
 
     def __init__(self, id: int) -> None:
         self.id = id
         self.kind: int = BLOCK_FREE
         self.owner: int = 0
-        """The container charged for it, if whole."""
+        """The container charged for it, if it is whole or starts a giant that is."""
+        self.giant: int = 0
+        """The giant it was carved from, or starts."""
         self.position: int = 0
-        """Its place in Memory.free_stack or Memory.partial_stack; 0 in neither."""
+        """Its place in Giant.stack while it is free, in Memory.partial_stack while it has a free page; else 0."""
         self.carved: int = 0
         """If split: pages handed out at least once, from the block's start."""
         self.listed: int = 0
@@ -150,7 +201,7 @@ class Block(Object):
 
 
 class Page(Object):
-    """A 4 KiB page, or the 2 MiB block that starts with it."""
+    """A 4 KiB page, or the 2 MiB block or 1 GiB giant that starts with it."""
 
     __slots__ = ("kind", "owner", "references", "block", "rank")
     table_name = "page"
@@ -163,7 +214,7 @@ class Page(Object):
         self.references: int = 0
         """Address-space entries that map it."""
         self.block: int = 0
-        """The block it was carved from; 0 if it never was."""
+        """The block it was carved from, or starts; 0 if it never was."""
         self.rank: int = 0
         """Its place in Block.stack while it is free."""
 
@@ -173,7 +224,8 @@ class Container(Object):
 
     __slots__ = (
         "state", "parent", "depth", "path", "position", "child_count", "children", "holder", "holder_slot",
-        "pages", "blocks", "used_pages", "used_blocks", "processes", "members", "born", "core", "cores_of",
+        "pages", "blocks", "giants", "used_pages", "used_blocks", "used_giants", "processes", "members", "born",
+        "core", "cores_of",
     )  # fmt: skip
     table_name = "container"
 
@@ -196,8 +248,11 @@ class Container(Object):
         """4 KiB pages it may still allocate."""
         self.blocks: int = 0
         """2 MiB blocks it may still allocate."""
+        self.giants: int = 0
+        """1 GiB giants it may still allocate."""
         self.used_pages: int = 0
         self.used_blocks: int = 0
+        self.used_giants: int = 0
         self.processes: int = 0
         self.members: Row = Row()
         """Its processes: entries 0 to processes - 1."""
@@ -213,8 +268,8 @@ class Process(Object):
     """A process: an address space, threads, handles.
 
     ``map_page[v]`` and ``map_permission[v]`` are the address space as an abstract map from the virtual page number v
-    to the page mapped there (the first page of a block for a 2 MiB mapping) and its permissions; the concrete tables
-    below ``root`` refine it.
+    to the page mapped there (of a block or giant the first) and its permissions; the concrete tables below ``root``
+    refine it.
     """
 
     __slots__ = ("container", "place", "born", "parent", "position", "child_count", "children", "killed",
@@ -382,7 +437,8 @@ class PageTable(Object):
         self.used: int = 0
         """Entries that are not empty."""
         self.entry: Row = Row()
-        """A table of the next level, a page (level 1), or a block's first page (level 2); 0 if empty."""
+        """A table of the next level, a page (level 1), or the first page of a block (level 2) or giant (level 3); 0 if
+        empty."""
         self.permission: Row = Row()
         """Of entries that map a page: READ | WRITE | EXECUTE."""
 
@@ -443,16 +499,21 @@ class Table(dict[int, T], Generic[T]):
 class Ledger:
     """Counts and sums over all objects, kept beside the state for the invariants to speak of (kernel.ledgers)."""
 
-    __slots__ = ("owned", "owned_blocks", "in_use", "mappings", "used", "mapped", "handles",
-                 "namings", "senders", "receivers", "free_pages", "promised_pages", "promised_blocks")  # fmt: skip
+    __slots__ = ("owned", "owned_blocks", "owned_giants", "in_use", "blocks_in_use", "mappings", "used", "mapped",
+                 "handles", "namings", "senders", "receivers", "free_pages", "free_blocks",
+                 "promised_pages", "promised_blocks", "promised_giants")  # fmt: skip
 
     def __init__(self) -> None:
         self.owned: Row = Row()
-        """container -> pages (and whole blocks) whose owner it is"""
+        """container -> pages (and whole blocks and giants, by their first page) whose owner it is"""
         self.owned_blocks: Row = Row()
-        """container -> whole blocks whose owner it is"""
+        """container -> whole blocks (and giants, by their first block) whose owner it is"""
+        self.owned_giants: Row = Row()
+        """container -> whole giants whose owner it is"""
         self.in_use: Row = Row()
         """block -> pages carved from it that are not free"""
+        self.blocks_in_use: Row = Row()
+        """giant -> blocks carved from it that are not free"""
         self.mappings: Row = Row()
         """page -> (process, virtual page) pairs mapped to it"""
         self.used: Row = Row()
@@ -468,20 +529,24 @@ class Ledger:
         self.receivers: Row = Row()
         """endpoint -> those of them that can receive"""
         self.free_pages: int = 0
+        self.free_blocks: int = 0
+        """Of split giants, as if each had 512 blocks."""
         self.promised_pages: int = 0
         self.promised_blocks: int = 0
+        self.promised_giants: int = 0
 
 
 class Kernel:
     """The whole state of the microkernel."""
 
-    __slots__ = ("memory", "page", "block", "container", "process", "thread", "endpoint", "table", "core",
+    __slots__ = ("memory", "page", "block", "giant", "container", "process", "thread", "endpoint", "table", "core",
                  "cores", "root", "ledger", "journal", "log")  # fmt: skip
 
     def __init__(self) -> None:
         self.memory: Memory = Memory(0)
         self.page: Table[Page] = Table(Page)
         self.block: Table[Block] = Table(Block)
+        self.giant: Table[Giant] = Table(Giant)
         self.container: Table[Container] = Table(Container)
         self.process: Table[Process] = Table(Process)
         self.thread: Table[Thread] = Table(Thread)

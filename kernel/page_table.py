@@ -10,9 +10,9 @@ Source: Intel SDM volume 3, section 4.5 (4-level paging); Atmosphere, section 4.
 from __future__ import annotations
 
 from abi.errors import EEXIST, EFAULT, EINVAL, ENOMEM, OK
-from abi.layout import BLOCK_PAGES, SYSTEM_SLOT, TABLE_ENTRIES
-from kernel.objects import MAPPED, MAPPED_BLOCK, TABLE, Kernel
-from kernel.page_allocator import allocate_block, allocate_page, free_block, free_page
+from abi.layout import BLOCK_PAGES, GIANT_BLOCKS, SYSTEM_SLOT, TABLE_ENTRIES
+from kernel.objects import MAPPED, MAPPED_BLOCK, MAPPED_GIANT, TABLE, Kernel
+from kernel.page_allocator import allocate_block, allocate_giant, allocate_page, free_block, free_giant, free_page
 
 SPAN_4: int = TABLE_ENTRIES * TABLE_ENTRIES * TABLE_ENTRIES
 """4 KiB pages that one level-4 entry spans."""
@@ -100,7 +100,9 @@ def room_for_page(k: Kernel, s: int, i4: int, i3: int, i2: int, i1: int, pages: 
         if k.page[q].kind != TABLE: return -EEXIST
         if k.table[q].entry[i1] != 0: return -EEXIST
         return OK if C.pages >= pages else -ENOMEM
-    if x3 != 0: return OK if C.pages >= pages + 2 else -ENOMEM
+    if x3 != 0:
+        if k.table[x3].entry[i3] != 0: return -EEXIST
+        return OK if C.pages >= pages + 2 else -ENOMEM
     return OK if C.pages >= pages + 3 else -ENOMEM
 
 
@@ -112,8 +114,27 @@ def room_for_block(k: Kernel, s: int, i4: int, i3: int, i2: int) -> int:
     x3 = table_under(k, S.root, i4)
     x2 = table_under(k, x3, i3)
     if x2 != 0: return -EEXIST if k.table[x2].entry[i2] != 0 else OK
-    if x3 != 0: return OK if C.pages >= 1 else -ENOMEM
+    if x3 != 0:
+        if k.table[x3].entry[i3] != 0: return -EEXIST
+        return OK if C.pages >= 1 else -ENOMEM
     return OK if C.pages >= 2 else -ENOMEM
+
+
+def room_for_giant(k: Kernel, s: int, i4: int, i3: int) -> int:
+    """As room_for_block, for a 1 GiB giant."""
+    S = k.process[s]
+    C = k.container[S.container]
+    x3 = table_under(k, S.root, i4)
+    if x3 != 0: return -EEXIST if k.table[x3].entry[i3] != 0 else OK
+    return OK if C.pages >= 1 else -ENOMEM
+
+
+def level_3_table(k: Kernel, s: int, i4: int) -> int:
+    """The level-3 table for this index of process s, created if need be."""
+    x4 = k.process[s].root
+    x3 = table_under(k, x4, i4)
+    if x3 == 0: x3 = new_table(k, s, x4, i4, 3, i4 * SPAN_4)
+    return x3
 
 
 def level_2_table(k: Kernel, s: int, i4: int, i3: int) -> int:
@@ -196,6 +217,20 @@ def map_block(k: Kernel, s: int, i4: int, i3: int, i2: int, permission: int) -> 
     return OK
 
 
+def map_giant(k: Kernel, s: int, i4: int, i3: int, permission: int) -> int:
+    """Maps a zeroed 1 GiB giant by one level-3 entry.  Errors as map_page; a table at that entry is -EEXIST."""
+    if not indices_valid(i4, i3, 0, 0): return -EINVAL
+    if not permission_valid(permission): return -EINVAL
+    refusal = room_for_giant(k, s, i4, i3)
+    if refusal != OK: return refusal
+    c = k.process[s].container
+    if k.container[c].giants < 1: return -ENOMEM
+    x3 = level_3_table(k, s, i4)
+    p = allocate_giant(k, c)
+    set_leaf(k, s, x3, i3, page_number(i4, i3, 0, 0), p, permission)
+    return OK
+
+
 def unmap_page(k: Kernel, s: int, i4: int, i3: int, i2: int, i1: int) -> int:
     """Removes a 4 KiB mapping; frees the page if nothing else maps it, and tables that became empty.
     -EINVAL: not a program's address; -EFAULT: no 4 KiB page is mapped there."""
@@ -230,6 +265,23 @@ def unmap_block(k: Kernel, s: int, i4: int, i3: int, i2: int) -> int:
     return OK
 
 
+def unmap_giant(k: Kernel, s: int, i4: int, i3: int) -> int:
+    """Removes a 1 GiB mapping; frees the giant if nothing else maps it.  -EINVAL: not a program's address;
+    -EFAULT: no 1 GiB giant is mapped there."""
+    if not indices_valid(i4, i3, 0, 0): return -EINVAL
+    x3 = table_under(k, k.process[s].root, i4)
+    if x3 == 0: return -EFAULT
+    p = k.table[x3].entry[i3]
+    if p == 0: return -EFAULT
+    if k.page[p].kind != MAPPED_GIANT: return -EFAULT
+    clear_leaf(k, s, x3, i3, page_number(i4, i3, 0, 0))
+    P = k.page[p]
+    P.references = P.references - 1
+    if P.references == 0: free_giant(k, p)
+    free_table_if_empty(k, x3)
+    return OK
+
+
 def protect_page(k: Kernel, s: int, i4: int, i3: int, i2: int, i1: int, permission: int) -> int:
     """Changes the permissions of a 4 KiB mapping.  Errors as unmap_page; -EINVAL: permissions not valid."""
     if not indices_valid(i4, i3, i2, i1): return -EINVAL
@@ -260,4 +312,20 @@ def protect_block(k: Kernel, s: int, i4: int, i3: int, i2: int, permission: int)
     return OK
 
 
-assert BLOCK_PAGES == TABLE_ENTRIES, "one level-2 entry spans one block"
+def protect_giant(k: Kernel, s: int, i4: int, i3: int, permission: int) -> int:
+    """Changes the permissions of a 1 GiB mapping.  Errors as unmap_giant; -EINVAL: permissions not valid."""
+    if not indices_valid(i4, i3, 0, 0): return -EINVAL
+    if not permission_valid(permission): return -EINVAL
+    x3 = table_under(k, k.process[s].root, i4)
+    if x3 == 0: return -EFAULT
+    X = k.table[x3]
+    p = X.entry[i3]
+    if p == 0: return -EFAULT
+    if k.page[p].kind != MAPPED_GIANT: return -EFAULT
+    X.permission[i3] = permission
+    S = k.process[s]
+    S.map_permission[page_number(i4, i3, 0, 0)] = permission
+    return OK
+
+
+assert BLOCK_PAGES == GIANT_BLOCKS == TABLE_ENTRIES, "a level-2 entry spans a block, a level-3 entry a giant"

@@ -9,17 +9,19 @@ Source: Atmosphere, section 3.2 (sharing and granting pages).
 from __future__ import annotations
 
 from abi.errors import EBUSY, EFAULT, EINVAL, ENOMEM, OK
-from kernel.objects import MAPPED_BLOCK, Kernel
+from kernel.objects import MAPPED_BLOCK, MAPPED_GIANT, Kernel
 from kernel.page_table import (
     clear_leaf,
     free_empty_tables,
     indices_valid,
     level_1_table,
     level_2_table,
+    level_3_table,
     narrower,
     page_number,
     permission_valid,
     room_for_block,
+    room_for_giant,
     room_for_page,
     set_leaf,
     table_under,
@@ -64,6 +66,24 @@ def share_block(
     if refusal != OK: return refusal
     x2 = level_2_table(k, d, i4, i3)
     set_leaf(k, d, x2, i2, page_number(i4, i3, i2, 0), p, permission)
+    return OK
+
+
+def share_giant(k: Kernel, s: int, j4: int, j3: int, d: int, i4: int, i3: int, permission: int) -> int:
+    """As share_page, for a 1 GiB giant."""
+    if not indices_valid(j4, j3, 0, 0): return -EINVAL
+    if not indices_valid(i4, i3, 0, 0): return -EINVAL
+    if not permission_valid(permission): return -EINVAL
+    y3 = table_under(k, k.process[s].root, j4)
+    if y3 == 0: return -EFAULT
+    p = k.table[y3].entry[j3]
+    if p == 0: return -EFAULT
+    if k.page[p].kind != MAPPED_GIANT: return -EFAULT
+    if not narrower(permission, k.table[y3].permission[j3]): return -EINVAL
+    refusal = room_for_giant(k, d, i4, i3)
+    if refusal != OK: return refusal
+    x3 = level_3_table(k, d, i4)
+    set_leaf(k, d, x3, i3, page_number(i4, i3, 0, 0), p, permission)
     return OK
 
 
@@ -138,4 +158,42 @@ def grant_block(
         B = k.block[P.block]
         B.owner = e
     free_empty_tables(k, y2)
+    return OK
+
+
+def grant_giant(k: Kernel, s: int, j4: int, j3: int, d: int, i4: int, i3: int, permission: int) -> int:
+    """As grant_page, for a 1 GiB giant."""
+    if not indices_valid(j4, j3, 0, 0): return -EINVAL
+    if not indices_valid(i4, i3, 0, 0): return -EINVAL
+    if not permission_valid(permission): return -EINVAL
+    y3 = table_under(k, k.process[s].root, j4)
+    if y3 == 0: return -EFAULT
+    p = k.table[y3].entry[j3]
+    if p == 0: return -EFAULT
+    P = k.page[p]
+    if P.kind != MAPPED_GIANT: return -EFAULT
+    if not narrower(permission, k.table[y3].permission[j3]): return -EINVAL
+    c = k.process[s].container
+    e = k.process[d].container
+    if P.references != 1 or P.owner != c: return -EBUSY
+    refusal = room_for_giant(k, d, i4, i3)
+    if refusal != OK: return refusal
+    if e != c and k.container[e].giants < 1: return -ENOMEM
+    x3 = level_3_table(k, d, i4)
+    set_leaf(k, d, x3, i3, page_number(i4, i3, 0, 0), p, permission)
+    clear_leaf(k, s, y3, j3, page_number(j4, j3, 0, 0))
+    P.references = 1
+    if e != c:
+        C = k.container[c]
+        C.giants = C.giants + 1
+        C.used_giants = C.used_giants - 1
+        E = k.container[e]
+        E.giants = E.giants - 1
+        E.used_giants = E.used_giants + 1
+        P.owner = e
+        B = k.block[P.block]
+        B.owner = e
+        G = k.giant[B.giant]
+        G.owner = e
+    free_empty_tables(k, y3)
     return OK

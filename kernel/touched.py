@@ -28,9 +28,13 @@ Beyond = tuple[str, str, tuple[str, ...], tuple[str, ...]]
 BEYOND: Final[dict[str, tuple[Beyond, ...]]] = {
     "page": (
         ("owner", "container", ("owner",), ("container_charges",)),
-        ("block", "block", ("kind", "block"), ("block_used", "block_kind")),
+        ("block", "block", ("kind", "owner", "block"), ("block_used", "block_kind")),
     ),
-    "block": (("owner", "container", ("owner",), ("container_charges",)),),
+    "block": (
+        ("owner", "container", ("owner",), ("container_charges",)),
+        ("giant", "giant", ("kind", "owner", "giant"), ("giant_used", "giant_kind")),
+    ),
+    "giant": (("owner", "container", ("owner",), ("container_charges",)),),
     "process": (
         ("root", "table", ("root",), ("table_place",)),
         ("waiter", "thread", ("waiter",), ("thread_waits",)),
@@ -73,7 +77,8 @@ ROWS_BEYOND: Final[dict[tuple[str, str], tuple[tuple[str, tuple[str, ...]], ...]
     ),
     ("container", "children"): (("container", ("container_place",)),),
     ("container", "members"): (("process", ("process_place",)),),
-    ("memory", "free_stack"): (("block", ("block_position",)),),
+    ("memory", "free_stack"): (("giant", ("giant_position",)),),
+    ("memory", "partial_giant_stack"): (("giant", ("giant_position",)),),
     ("memory", "partial_stack"): (("block", ("block_position",)),),
 }
 """By row: the table of the objects that its items name, and the clauses about those that read the item."""
@@ -89,8 +94,12 @@ ITEM_OF: Final[dict[tuple[str, str], str]] = {
 
 LED_TO: Final[dict[str, tuple[tuple[str, str, str, tuple[str, ...]], ...]]] = {
     "page": (("block.stack", "block", "rank", ("kind", "block", "rank")),),
-    "block": (
+    "giant": (
         ("memory.free_stack", "", "position", ("kind", "position")),
+        ("memory.partial_giant_stack", "", "position", ("kind", "position", "carved", "listed")),
+    ),
+    "block": (
+        ("giant.stack", "giant", "position", ("kind", "giant", "position")),
         ("memory.partial_stack", "", "position", ("kind", "position", "carved", "listed")),
     ),
     "table": (("table.entry", "parent", "slot", ("parent", "slot")),),
@@ -112,9 +121,11 @@ LED_TO: Final[dict[str, tuple[tuple[str, str, str, tuple[str, ...]], ...]]] = {
 of the object that the clauses about such an item read."""
 
 COUNTS: Final[dict[tuple[str, str], tuple[str, int, tuple[str, ...]]]] = {
-    ("memory", "free_count"): ("free_stack", 1, ("block_position",)),
+    ("memory", "free_count"): ("free_stack", 1, ("giant_position",)),
+    ("memory", "partial_giant_count"): ("partial_giant_stack", 1, ("giant_position",)),
     ("memory", "partial_count"): ("partial_stack", 1, ("block_position",)),
     ("block", "listed"): ("stack", 1, ()),
+    ("giant", "listed"): ("stack", 1, ()),
     ("process", "thread_count"): ("threads", 0, ("thread_position",)),
     ("process", "handle_listed"): ("handle_stack", 1, ()),
     ("process", "child_count"): ("children", 0, ("process_parent",)),
@@ -130,18 +141,23 @@ OF_OTHERS: Final = frozenset({("table_place", "entry"), ("process_parent", "chil
 
 UNBOUNDED: Final[dict[tuple[str, str], str]] = {
     ("core", "container"): "True",
+    ("memory", "blocks"): "True",
+    ("memory", "giants"): "True",
     ("process", "born"): "{o}.child_count",
     ("container", "born"): "{o}.processes and {o}.born < {before}",
 }
 """Fields that clauses about any number of objects read: under what condition on the object {o} that was written (and on
 what the field was before) such a clause can have broken.  No transition writes them under it."""
 
+FROM_ZERO: Final = frozenset({"core", "giant"})
+"""Tables whose object 0 is one like others."""
+
 LONGEST: Final = 4096
 """By how much a count can change in one transition."""
 
 OBJECTS: Final[dict[str, dict[str, Clause]]] = {
     table: {clause.name: clause for clause in INVARIANTS.values() if clause.domain == (table,)}
-    for table in ("memory", "page", "block", "container", "process", "thread", "table", "endpoint", "core")
+    for table in ("memory", "page", "block", "giant", "container", "process", "thread", "table", "endpoint", "core")
 }
 ITEMS: Final[dict[str, list[Clause]]] = {
     domain: [clause for clause in INVARIANTS.values() if clause.domain == (domain,)]
@@ -297,7 +313,7 @@ class Evaluation:
                 if not lacking: self._line("pass", 3)
                 word = "elif"
             if target in KINDS: self._line(f"{word} pages[i].kind == {KINDS[target]}:", 2)
-            else: self._line(f"{word} i != 0:" if target != "core" else f"{word} i >= 0:", 2)
+            else: self._line(f"{word} i != 0:" if target not in FROM_ZERO else f"{word} i >= 0:", 2)
             self._evaluate(clauses, "i", 3)
 
     def _reaches(self, target: str, clauses: Iterable[Clause], *ids: str) -> None:
@@ -361,7 +377,7 @@ class Evaluation:
                 # An index of 0 is in no stack; a holder of 0 is nobody.
                 if holder: self._line(f"h, i = {h}, {i}")
                 else: self._line(f"h, i = 0, {i}")
-                self._line("if h != 0:" if holder and domain != "block.stack" else "if i != 0:")
+                self._line("if h != 0:" if holder and domain not in ("block.stack", "giant.stack") else "if i != 0:")
                 self._evaluate(clauses, "h, i", 2)
 
     def _counts(self, n: int) -> None:
@@ -405,17 +421,18 @@ def _counted(k: Kernel, live: Any, field: str, before: int) -> Broken | None:
             if not clause.holds(k, live.id, i): return clause.holds, (live.id, i)
         id = getattr(live, row)[i]
         for name in names:
-            if id != 0 and not about[name].holds(k, id): return about[name].holds, (id,)
+            if (id != 0 or (beyond and beyond[0][0] in FROM_ZERO)) and not about[name].holds(k, id):
+                return about[name].holds, (id,)
     return None
 
 
 def _fresh(k: Kernel, before: int) -> Broken | None:
-    """The clauses about blocks between what the first block never used was and is."""
+    """The clauses about giants between what the first giant never used was and is."""
     after = k.memory.fresh
     if not -LONGEST <= after - before <= LONGEST: raise Unbounded
-    for b in range(min(before, after), max(before, after)):
-        for clause in OBJECTS["block"].values():
-            if not clause.holds(k, b): return clause.holds, (b,)
+    for g in range(min(before, after), max(before, after)):
+        for clause in OBJECTS["giant"].values():
+            if not clause.holds(k, g): return clause.holds, (g,)
     return None
 
 

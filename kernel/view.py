@@ -14,6 +14,7 @@ from kernel.objects import (
     Container,
     Core,
     Endpoint,
+    Giant,
     Kernel,
     Memory,
     Object,
@@ -63,11 +64,11 @@ def _old_class(of: type[Object]) -> type[OldObject]:
 
 
 OLD_CLASSES: Final[dict[type[Object], type[OldObject]]] = {
-    of: _old_class(of) for of in (Memory, Block, Page, Container, Process, Thread, Endpoint, PageTable, Core)
+    of: _old_class(of) for of in (Memory, Giant, Block, Page, Container, Process, Thread, Endpoint, PageTable, Core)
 }
 
 
-TABLE_NAMES: Final = ("page", "block", "container", "process", "thread", "endpoint", "table", "core")
+TABLE_NAMES: Final = ("page", "block", "giant", "container", "process", "thread", "endpoint", "table", "core")
 
 
 class OldTable(dict[int, Any]):
@@ -87,8 +88,8 @@ def _old_table(live: dict[int, Any]) -> OldTable:
 class OldKernel:
     """The state as it was."""
 
-    __slots__ = ("written", "page", "block", "container", "process", "thread", "endpoint", "table", "core", "cores",
-                 "root")  # fmt: skip
+    __slots__ = ("written", "page", "block", "giant", "container", "process", "thread", "endpoint", "table", "core",
+                 "cores", "root")  # fmt: skip
 
     def __init__(self, k: Kernel) -> None:
         self.written: dict[str, OldTable] = {name: _old_table(getattr(k, name)) for name in TABLE_NAMES}
@@ -96,6 +97,7 @@ class OldKernel:
         self.written["memory"] = _old_table({0: k.memory})
         self.page: Any = self.written["page"]
         self.block: Any = self.written["block"]
+        self.giant: Any = self.written["giant"]
         self.container: Any = self.written["container"]
         self.process: Any = self.written["process"]
         self.thread: Any = self.written["thread"]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from abi.errors import EPIPE, ESRCH
+from abi.errors import EPIPE, ESRCH, OK
 from kernel.objects import Kernel
 
 if TYPE_CHECKING:
@@ -28,9 +28,18 @@ class Calls:
         self.step = step
         self.started = started
 
+    def more_pages(self, c: int) -> bool:
+        """Splits a block of the container's quota, and a giant for it if need be.  False if it has neither."""
+        if self.step(page_allocator.quota_split, c) == OK: return True
+        return self.more_blocks(c) and self.step(page_allocator.quota_split, c) == OK
+
+    def more_blocks(self, c: int) -> bool:
+        """Splits a giant of the container's quota.  False if it has none."""
+        return self.step(page_allocator.giant_split, c) == OK
+
     def fund_pages(self, c: int, pages: int) -> None:
         """Splits a block of the container's quota if its pages do not cover this many."""
-        if self.k.container[c].pages < pages: self.step(page_allocator.quota_split, c)
+        if self.k.container[c].pages < pages: self.more_pages(c)
 
     def hang_up(self, e: int) -> None:
         """Tells those who wait at endpoint e, if nobody is left at the other end, that there never will be."""

@@ -9,9 +9,9 @@ from kernel.calls.endings import Endings
 from kernel.objects import CONTAINER
 
 if TYPE_CHECKING:
-    from kernel import container, handles, page_allocator, process
+    from kernel import container, handles, process
 else:
-    from kernel.journaled import container, handles, page_allocator, process
+    from kernel.journaled import container, handles, process
 
 LARGEST_QUOTA: Final = 1 << 40
 """More pages than any machine has: beyond, a quota is refused without looking."""
@@ -20,13 +20,14 @@ LARGEST_QUOTA: Final = 1 << 40
 class ContainerCalls(Endings):
     """container_create, container_kill, process_create_in; and what the host asks of a container."""
 
-    def container_create(self, t: int, pages: int, blocks: int) -> int:
+    def container_create(self, t: int, pages: int, blocks: int, giants: int) -> int:
         k = self.k
         c = k.process[k.thread[t].process].container
         C = k.container[c]
-        if pages > LARGEST_QUOTA or blocks > LARGEST_QUOTA: return -ENOMEM
-        while C.pages < pages + 1 and self.step(page_allocator.quota_split, c) == OK: pass
-        return self.step(container.container_create, t, pages, blocks)
+        if max(pages, blocks, giants) > LARGEST_QUOTA: return -ENOMEM
+        while C.blocks < blocks and self.more_blocks(c): pass
+        while C.pages < pages + 1 and self.more_pages(c): pass
+        return self.step(container.container_create, t, pages, blocks, giants)
 
     def container_kill(self, t: int, handle: int) -> int:
         k = self.k

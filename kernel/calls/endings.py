@@ -16,6 +16,7 @@ from kernel.objects import (
     KILLED,
     MAPPED,
     MAPPED_BLOCK,
+    MAPPED_GIANT,
     NEW,
     PROCESS,
 )  # fmt: skip
@@ -85,7 +86,8 @@ class Endings(MemoryCalls):
                 if k.process[s].state in (NEW, ALIVE): step(process.process_end, s, KILLED)
                 self.take_down(s)
                 if k.page[s].kind == PROCESS and k.process[s].state == ENDED: step(process.process_forget, s)
-            for p in [p for p, P in k.page.items() if P.owner == ending and P.kind in (MAPPED, MAPPED_BLOCK, ENDPOINT)]:
+            passing = (MAPPED, MAPPED_BLOCK, MAPPED_GIANT, ENDPOINT)
+            for p in [p for p, P in k.page.items() if P.owner == ending and P.kind in passing]:
                 step(container.page_inherit, p)
             result = step(container.container_finish, ending)
             assert result == OK, result

@@ -5,11 +5,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from abi.errors import ECHILD, EEXIST, EFAULT, EINVAL, ENOMEM, OK
-from abi.layout import BLOCK_PAGES, PAGE_SHIFT, PAGE_SIZE
+from abi.layout import BLOCK_PAGES, GIANT_PAGES, PAGE_SHIFT, PAGE_SIZE
 from kernel.calls.base import Calls
 from kernel.calls.ranges import Piece, effective, indices, protection_valid, range_valid
 from kernel.calls.ranges import pieces as cut
-from kernel.objects import ALIVE, MAPPED, MAPPED_BLOCK, NEW, PROCESS, TABLE
+from kernel.objects import ALIVE, MAPPED, MAPPED_BLOCK, MAPPED_GIANT, NEW, PROCESS, TABLE
 
 if TYPE_CHECKING:
     from kernel import page_allocator, page_table, sharing
@@ -30,11 +30,13 @@ class MemoryCalls(Calls):
         if length == PAGE_SIZE:  # the most frequent case; the transition's own checks are all there is to do
             result = step(page_table.map_page, s, *indices(first), permission)
             c = k.process[s].container
-            while result == -ENOMEM and step(page_allocator.quota_split, c) == OK:
+            while result == -ENOMEM and self.more_pages(c):
                 result = step(page_table.map_page, s, *indices(first), permission)
             return result
         C = k.container[k.process[s].container]
-        if end - first > C.pages + BLOCK_PAGES * C.blocks: return -ENOMEM  # before work that grows with the length
+        if end - first > C.pages + BLOCK_PAGES * C.blocks + GIANT_PAGES * C.giants:
+            return -ENOMEM  # before work that grows with the length
+        while C.giants and end - first + BLOCK_PAGES > BLOCK_PAGES * C.blocks: self.more_blocks(k.process[s].container)
         pieces = list(cut(first, end))
         if any(not self.vacant(s, *piece) for piece in pieces): return -EEXIST
         whole = self._fund(s, pieces)
@@ -134,7 +136,9 @@ class MemoryCalls(Calls):
 
     def unmap_piece(self, s: int, v: int, block: bool) -> None:
         i4, i3, i2, i1 = indices(v)
-        if block: result = self.step(page_table.unmap_block, s, i4, i3, i2)
+        if self.k.page[self.k.process[s].map_page[v]].kind == MAPPED_GIANT:
+            result = self.step(page_table.unmap_giant, s, i4, i3)
+        elif block: result = self.step(page_table.unmap_block, s, i4, i3, i2)
         else: result = self.step(page_table.unmap_page, s, i4, i3, i2, i1)
         assert result == OK, result
         # A row reads as 0 where nothing was written.  What is kept is what is mapped, not all that ever was.
@@ -185,7 +189,7 @@ class MemoryCalls(Calls):
         tables = self.tables_missing(d, [(v + shift, n) for v, n in pieces], sum(n == BLOCK_PAGES for _, n in pieces))
         c = k.process[d].container
         while k.container[c].pages < tables:
-            if self.step(page_allocator.quota_split, c) != OK: return -ENOMEM
+            if not self.more_pages(c): return -ENOMEM
         for v, count in pieces:
             source, target = indices(v), indices(v + shift)
             if count == BLOCK_PAGES:

@@ -17,9 +17,9 @@ from kernel.calls.ranges import effective, indices, range_valid
 from kernel.objects import HANDLE, MAPPED_BLOCK, MOVE, PROCESS, SHARE, Kernel, Thread
 
 if TYPE_CHECKING:
-    from kernel import endpoint, message, page_allocator, sharing
+    from kernel import endpoint, message, sharing
 else:
-    from kernel.journaled import endpoint, message, page_allocator, sharing
+    from kernel.journaled import endpoint, message, sharing
 
 FOREVER: Final = (1 << 64) - 1
 """A timeout that never comes; 0 is one that is over at once."""
@@ -282,7 +282,7 @@ class MessageCalls(Endings):
         else:
             blocks = 0
         while C.pages < pages:
-            if C.blocks <= blocks or step(page_allocator.quota_split, there) != OK: return -ENOMEM
+            if (C.blocks <= blocks and not self.more_blocks(there)) or not self.more_pages(there): return -ENOMEM
         transitions = (sharing.grant_page, sharing.grant_block) if moves else (sharing.share_page, sharing.share_block)
         for v, _ in pieces:
             source, target = indices(v), indices(v + shift)

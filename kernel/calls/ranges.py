@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from abi.layout import BLOCK_PAGES, PAGE_SIZE, PERMISSIONS, READ, USER_END, USER_MIN
+from abi.layout import BLOCK_PAGES, GIANT_PAGES, PAGE_SIZE, PERMISSIONS, READ, USER_END, USER_MIN
+from kernel.objects import MAPPED_BLOCK, MAPPED_GIANT, Kernel
 
 Piece = tuple[int, int]
 """A virtual page number, and how many pages from there: 512 for a block, else within one level-1 table."""
@@ -38,6 +39,20 @@ def pieces(first: int, end: int) -> Iterator[Piece]:
         count = min(end, v - v % BLOCK_PAGES + BLOCK_PAGES) - v
         yield v, count
         v += count
+
+
+def mapping_around(k: Kernel, s: int, v: int) -> int:
+    """The first virtual page of what one entry maps around virtual page v of process s: a page, block or giant.  -1 if
+    nothing is mapped there."""
+    mapped = k.process[s].map_page
+    if mapped.get(v): return v
+    block = v - v % BLOCK_PAGES
+    p = mapped.get(block)
+    if p and k.page[p].kind == MAPPED_BLOCK: return block
+    giant = v - v % GIANT_PAGES
+    p = mapped.get(giant)
+    if p and k.page[p].kind == MAPPED_GIANT: return giant
+    return -1
 
 
 def start_valid(entry: int, stack: int) -> bool:

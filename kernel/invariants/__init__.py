@@ -37,11 +37,13 @@ class Clause(NamedTuple):
 
 
 COUNTED_FROM: Final[dict[str, tuple[str, ...]]] = {
-    "owned": ("page", "owner"), "owned_blocks": ("block", "owner"), "in_use": ("page", "kind", "block"),
+    "owned": ("page", "owner"), "owned_blocks": ("block", "owner"), "owned_giants": ("giant", "owner"),
+    "in_use": ("page", "kind", "block"), "blocks_in_use": ("block", "kind", "giant"),
     "mappings": ("process", "map_page"), "used": ("table", "entry"), "mapped": ("process", "map_page"),
     "handles": ("process", "handle_object"), "namings": ("process", "handle_object", "handle_rights", "pager"),
-    "free_pages": ("block", "kind", "carved", "listed"), "promised_pages": ("container", "pages"),
-    "promised_blocks": ("container", "blocks"),
+    "free_pages": ("block", "kind", "carved", "listed"), "free_blocks": ("giant", "kind", "carved", "listed"),
+    "promised_pages": ("container", "pages"), "promised_blocks": ("container", "blocks"),
+    "promised_giants": ("container", "giants"),
 }  # fmt: skip
 """The table and the fields that each ledger (kernel.ledgers) is counted from."""
 

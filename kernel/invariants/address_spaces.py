@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from abi.layout import SYSTEM_SLOT, TABLE_ENTRIES
 from kernel.invariants import invariant
-from kernel.objects import MAPPED, MAPPED_BLOCK, PROCESS, TABLE, Kernel
+from kernel.objects import MAPPED, MAPPED_BLOCK, MAPPED_GIANT, PROCESS, TABLE, Kernel
 
 
 def pages_under_entry(level: int) -> int:
@@ -64,8 +64,8 @@ def table_used(k: Kernel, x: int) -> bool:
 
 @invariant("table.entry")
 def entry_target(k: Kernel, x: int, i: int) -> bool:
-    """An entry leads to a table that says so, or at level 1 to a mapped page, at level 2 to a mapped block; the
-    machine's slot stays empty."""
+    """An entry leads to a table that says so, or at level 1 to a mapped page, at level 2 to a mapped block, at
+    level 3 to a mapped giant; the machine's slot stays empty."""
     q = k.table[x].entry[i]
     if q == 0: return True
     X = k.table[x]
@@ -73,6 +73,7 @@ def entry_target(k: Kernel, x: int, i: int) -> bool:
     if X.level == 4 and i >= SYSTEM_SLOT: return False
     if X.level == 1: return k.page[q].kind == MAPPED
     if X.level == 2 and k.page[q].kind == MAPPED_BLOCK: return True
+    if X.level == 3 and k.page[q].kind == MAPPED_GIANT: return True
     return k.page[q].kind == TABLE and k.table[q].parent == x and k.table[q].slot == i
 
 
@@ -95,8 +96,11 @@ def map_walked(k: Kernel, s: int, v: int) -> bool:
     if p == 0: return True
     if k.page[s].kind != PROCESS: return False
     x = k.table[S.root].entry[v // (1 << 27)]
-    x = k.table[x].entry[v // (1 << 18) % TABLE_ENTRIES]
     X = k.table[x]
+    i = v // (1 << 18) % TABLE_ENTRIES
+    if k.page[p].kind == MAPPED_GIANT:
+        return v % (1 << 18) == 0 and X.entry[i] == p and X.permission[i] == S.map_permission[v]
+    X = k.table[X.entry[i]]
     i = v // (1 << 9) % TABLE_ENTRIES
     if k.page[p].kind == MAPPED_BLOCK:
         return v % (1 << 9) == 0 and X.entry[i] == p and X.permission[i] == S.map_permission[v]

@@ -16,7 +16,8 @@ def container_place(k: Kernel, c: int) -> bool:
     C = k.container[c]
     if k.page[c].kind != CONTAINER:
         if C.state != 0 or C.parent != 0 or C.depth != 0 or C.position != 0 or C.cores_of != 0: return False
-        return C.child_count == 0 and C.processes == 0 and C.used_pages == 0 and C.used_blocks == 0 and C.born == 0
+        if C.used_pages != 0 or C.used_blocks != 0 or C.used_giants != 0: return False
+        return C.child_count == 0 and C.processes == 0 and C.born == 0
     if C.depth > DEPTH_LIMIT or (C.state != ACTIVE and C.state != CLOSING): return False
     if C.child_count < 0 or C.processes < 0: return False
     if c == k.root: return C.depth == 0 and C.parent == 0 and k.page[c].owner == c

@@ -34,10 +34,13 @@ class Frame:
     __slots__ = ("written", "journal", "allowed", "allocator", "tables", "kinds")
 
     ALLOCATOR: Final = frozenset({
-        ("memory", "fresh"), ("memory", "free_count"), ("memory", "free_stack"), ("memory", "partial_count"),
+        ("memory", "fresh"), ("memory", "free_count"), ("memory", "free_stack"), ("memory", "partial_giant_count"),
+        ("memory", "partial_giant_stack"), ("memory", "free_blocks"), ("memory", "partial_count"),
         ("memory", "partial_stack"), ("memory", "free_pages"), ("memory", "promised_pages"),
-        ("memory", "promised_blocks"), ("block", "kind"), ("block", "owner"), ("block", "position"),
-        ("block", "carved"), ("block", "listed"), ("block", "stack"), ("page", "rank"), ("page", "block"),
+        ("memory", "promised_blocks"), ("memory", "promised_giants"), ("giant", "kind"), ("giant", "owner"),
+        ("giant", "position"), ("giant", "carved"), ("giant", "listed"), ("giant", "stack"), ("block", "kind"),
+        ("block", "owner"), ("block", "giant"), ("block", "position"), ("block", "carved"), ("block", "listed"),
+        ("block", "stack"), ("page", "rank"), ("page", "block"),
     })  # fmt: skip
     TABLES: Final = frozenset(
         ("table", field)

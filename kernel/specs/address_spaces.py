@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abi.errors import EEXIST, EFAULT, EINVAL, ENOMEM
-from kernel.objects import FREE, MAPPED, MAPPED_BLOCK, TABLE
+from kernel.objects import FREE, MAPPED, MAPPED_BLOCK, MAPPED_GIANT, TABLE
 from kernel.specs import Frame, State, specification
 from kernel.specs.quotas import charged
 
@@ -22,6 +22,7 @@ def tables_above(old: State, s: int, i4: int, i3: int, i2: int) -> tuple[int, in
     """The level-3, level-2 and level-1 tables that translate this address in process s; 0 for those that are not."""
     x3 = old.table[old.process[s].root].entry[i4]
     x2 = old.table[x3].entry[i3] if x3 != 0 else 0
+    if x2 != 0 and old.page[x2].kind != TABLE: x2 = 0
     x1 = old.table[x2].entry[i2] if x2 != 0 else 0
     if x1 != 0 and old.page[x1].kind != TABLE: x1 = 0
     return x3, x2, x1
@@ -31,6 +32,19 @@ def block_covers(old: State, s: int, v: int) -> bool:
     """A 2 MiB block is mapped around virtual page v."""
     p = old.process[s].map_page[v - v % 512]
     return bool(p != 0 and old.page[p].kind == MAPPED_BLOCK)
+
+
+def giant_covers(old: State, s: int, v: int) -> bool:
+    """A 1 GiB giant is mapped around virtual page v."""
+    p = old.process[s].map_page[v - v % 262144]
+    return bool(p != 0 and old.page[p].kind == MAPPED_GIANT)
+
+
+def taken(old: State, s: int, v: int, x1: int) -> bool:
+    """Something is mapped at virtual page v; x1 is its level-1 table.  (Where there is one, nothing larger than a page
+    is mapped around it.)"""
+    if old.process[s].map_page[v] != 0: return True
+    return x1 == 0 and (block_covers(old, s, v) or giant_covers(old, s, v))
 
 
 def now_maps(new: State, f: Frame, s: int, v: int, p: int, permission: int) -> bool:
@@ -45,7 +59,7 @@ def now_maps(new: State, f: Frame, s: int, v: int, p: int, permission: int) -> b
 def map_fresh(
     old: State, new: State, f: Frame, s: int, v: int, kind: int, permission: int, tables: int
 ) -> bool:
-    """A page or block that was free is mapped at v and nowhere else; the container pays for it and the tables."""
+    """Memory of this kind that was free is mapped at v and nowhere else; the container pays for it and the tables."""
     c = old.process[s].container
     p = new.process[s].map_page[v]
     if not now_maps(new, f, s, v, p, permission): return False
@@ -53,7 +67,8 @@ def map_fresh(
     f.may("page", p, "kind", "owner")
     if p == 0 or old.page[p].kind != FREE or new.page[p].kind != kind or new.page[p].references != 1: return False
     if kind == MAPPED: return charged(old, new, f, c, 1 + tables, 0)
-    return charged(old, new, f, c, tables, 1)
+    if kind == MAPPED_BLOCK: return charged(old, new, f, c, tables, 1)
+    return charged(old, new, f, c, tables, 0, 1)
 
 
 @specification
@@ -63,8 +78,9 @@ def map_page(
     """A fresh 4 KiB page at an address where nothing was."""
     if not address_valid(i4, i3, i2, i1) or permission not in (0, 1, 3, 5, 7): return result == -EINVAL
     v = virtual_page(i4, i3, i2, i1)
-    if old.process[s].map_page[v] != 0 or block_covers(old, s, v): return result == -EEXIST
-    missing = tables_above(old, s, i4, i3, i2).count(0)
+    tables = tables_above(old, s, i4, i3, i2)
+    if taken(old, s, v, tables[2]): return result == -EEXIST
+    missing = tables.count(0)
     if old.container[old.process[s].container].pages < 1 + missing: return result == -ENOMEM
     return result == 0 and map_fresh(old, new, f, s, v, MAPPED, permission, missing)
 
@@ -77,11 +93,26 @@ def map_block(
     if not address_valid(i4, i3, i2, 0) or permission not in (0, 1, 3, 5, 7): return result == -EINVAL
     v = virtual_page(i4, i3, i2, 0)
     x3, x2, x1 = tables_above(old, s, i4, i3, i2)
-    if x1 != 0 or block_covers(old, s, v): return result == -EEXIST
+    if x1 != 0 or taken(old, s, v, x1): return result == -EEXIST
     missing = (x3, x2).count(0)
     C = old.container[old.process[s].container]
     if C.pages < missing or C.blocks < 1: return result == -ENOMEM
     return result == 0 and map_fresh(old, new, f, s, v, MAPPED_BLOCK, permission, missing)
+
+
+@specification
+def map_giant(
+    old: State, new: State, f: Frame, result: int, s: int, i4: int, i3: int, permission: int
+) -> bool:
+    """A fresh 1 GiB giant at an address where nothing was."""
+    if not address_valid(i4, i3, 0, 0) or permission not in (0, 1, 3, 5, 7): return result == -EINVAL
+    v = virtual_page(i4, i3, 0, 0)
+    x3, x2, _ = tables_above(old, s, i4, i3, 0)
+    if x2 != 0 or giant_covers(old, s, v): return result == -EEXIST
+    missing = 1 if x3 == 0 else 0
+    C = old.container[old.process[s].container]
+    if C.pages < missing or C.giants < 1: return result == -ENOMEM
+    return result == 0 and map_fresh(old, new, f, s, v, MAPPED_GIANT, permission, missing)
 
 
 def unmapped(old: State, new: State, f: Frame, s: int, v: int, tables: int) -> bool:
@@ -96,11 +127,12 @@ def unmapped(old: State, new: State, f: Frame, s: int, v: int, tables: int) -> b
     last = P.references == 1
     pages = 1 if last and P.kind == MAPPED else 0
     blocks = 1 if last and P.kind == MAPPED_BLOCK else 0
+    giants = 1 if last and P.kind == MAPPED_GIANT else 0
     if last: f.may("page", p, "kind", "owner")
     if new.page[p].references != P.references - 1: return False
     if (new.page[p].kind == FREE) != last: return False
-    if P.owner == mine: return charged(old, new, f, mine, -pages - tables, -blocks)
-    return charged(old, new, f, mine, -tables, 0) and charged(old, new, f, P.owner, -pages, -blocks)
+    if P.owner == mine: return charged(old, new, f, mine, -pages - tables, -blocks, -giants)
+    return charged(old, new, f, mine, -tables, 0) and charged(old, new, f, P.owner, -pages, -blocks, -giants)
 
 
 @specification
@@ -134,6 +166,16 @@ def unmap_block(
     return result == 0 and unmapped(old, new, f, s, v, emptied)
 
 
+@specification
+def unmap_giant(old: State, new: State, f: Frame, result: int, s: int, i4: int, i3: int) -> bool:
+    """The 1 GiB mapping is gone, with the table it alone needed."""
+    if not address_valid(i4, i3, 0, 0): return result == -EINVAL
+    v = virtual_page(i4, i3, 0, 0)
+    if not giant_covers(old, s, v): return result == -EFAULT
+    emptied = 1 if old.table[tables_above(old, s, i4, i3, 0)[0]].used == 1 else 0
+    return result == 0 and unmapped(old, new, f, s, v, emptied)
+
+
 def protected(new: State, f: Frame, s: int, v: int, x: int, i: int, permission: int) -> bool:
     """Only the permissions at v, which entry i of table x maps, are other ones."""
     f.may_item("process", s, "map_permission", v)
@@ -162,3 +204,14 @@ def protect_block(
     v = virtual_page(i4, i3, i2, 0)
     if not block_covers(old, s, v): return result == -EFAULT
     return result == 0 and protected(new, f, s, v, tables_above(old, s, i4, i3, i2)[1], i2, permission)
+
+
+@specification
+def protect_giant(
+    old: State, new: State, f: Frame, result: int, s: int, i4: int, i3: int, permission: int
+) -> bool:
+    """The same 1 GiB giant with other permissions."""
+    if not address_valid(i4, i3, 0, 0) or permission not in (0, 1, 3, 5, 7): return result == -EINVAL
+    v = virtual_page(i4, i3, 0, 0)
+    if not giant_covers(old, s, v): return result == -EFAULT
+    return result == 0 and protected(new, f, s, v, tables_above(old, s, i4, i3, 0)[0], i3, permission)

@@ -3,39 +3,53 @@
 from __future__ import annotations
 
 from abi.errors import EBUSY, EINVAL, ENOMEM, ENOSPC, ESRCH
-from kernel.objects import ACTIVE, ALIVE, CLOSING, CONTAINER, DEPTH_LIMIT, ENDPOINT, FREE, MAPPED, MAPPED_BLOCK
+from kernel.objects import (
+    ACTIVE,
+    ALIVE,
+    CLOSING,
+    CONTAINER,
+    DEPTH_LIMIT,
+    ENDPOINT,
+    FREE,
+    MAPPED,
+    MAPPED_BLOCK,
+    MAPPED_GIANT,
+)  # fmt: skip
 from kernel.specs import Frame, State, specification
 from kernel.specs.handles import handle_closed, handle_opened, handle_room, named
 from kernel.specs.quotas import page_becomes
 
 CONTAINER_FIELDS = (
-    "state", "parent", "depth", "path", "position", "holder", "holder_slot", "pages", "blocks", "born", "core",
-    "cores_of",
+    "state", "parent", "depth", "path", "position", "holder", "holder_slot", "pages", "blocks", "giants", "born",
+    "core", "cores_of",
 )  # fmt: skip
 
 
 @specification
-def container_create(old: State, new: State, f: Frame, result: int, t: int, pages: int, blocks: int) -> bool:
+def container_create(
+    old: State, new: State, f: Frame, result: int, t: int, pages: int, blocks: int, giants: int
+) -> bool:
     """A new container, the last child of the caller's, with the quota that the caller's gave; its path is the parent's
     and then the parent."""
     s = old.thread[t].process
     c = old.process[s].container
     C = old.container[c]
-    if pages < 0 or blocks < 0: return result == -EINVAL
+    if pages < 0 or blocks < 0 or giants < 0: return result == -EINVAL
     if C.state != ACTIVE or old.process[s].state != ALIVE: return result == -EBUSY
     if C.depth >= DEPTH_LIMIT or not handle_room(old, s): return result == -ENOSPC
-    if C.pages < pages + 1 or C.blocks < blocks: return result == -ENOMEM
+    if C.pages < pages + 1 or C.blocks < blocks or C.giants < giants: return result == -ENOMEM
     n = new.process[s].handle_object[result % 65536]
     N, A = new.container[n], new.container[c]
     f.allocates()
     f.may("container", n, *CONTAINER_FIELDS)
-    f.may("container", c, "pages", "used_pages", "blocks", "child_count")
+    f.may("container", c, "pages", "used_pages", "blocks", "giants", "child_count")
     f.may_item("container", c, "children", C.child_count)
     if not page_becomes(old, new, f, n, FREE, CONTAINER) or new.page[n].owner != c: return False
     if A.pages != C.pages - pages - 1 or A.used_pages != C.used_pages + 1 or A.blocks != C.blocks - blocks: return False
     if A.child_count != C.child_count + 1 or A.children[C.child_count] != n: return False
-    if N.pages != pages or N.blocks != blocks or N.processes != 0 or N.born != 0: return False
-    if N.used_pages != 0 or N.used_blocks != 0: return False
+    if A.giants != C.giants - giants: return False
+    if N.pages != pages or N.blocks != blocks or N.giants != giants or N.processes != 0 or N.born != 0: return False
+    if N.used_pages != 0 or N.used_blocks != 0 or N.used_giants != 0: return False
     if N.state != ACTIVE or N.parent != c or N.depth != C.depth + 1 or N.path[C.depth] != c: return False
     if N.cores_of != C.cores_of or N.core != C.core or N.holder != s or N.holder_slot != result % 65536: return False
     return result > 0 and handle_opened(old, new, f, s, result, n)
@@ -75,14 +89,15 @@ def page_inherit(old: State, new: State, f: Frame, result: int, p: int) -> bool:
     """The page, mapped or named as before, is the parent's, who is charged for it out of nobody's quota."""
     P = old.page[p]
     c = P.owner
-    if P.kind not in (MAPPED, MAPPED_BLOCK, ENDPOINT): return result == -EINVAL
+    if P.kind not in (MAPPED, MAPPED_BLOCK, MAPPED_GIANT, ENDPOINT): return result == -EINVAL
     if old.container[c].state != CLOSING or old.container[c].processes != 0: return result == -EINVAL
     a = old.container[c].parent
-    field = "used_blocks" if P.kind == MAPPED_BLOCK else "used_pages"
+    field = {MAPPED_BLOCK: "used_blocks", MAPPED_GIANT: "used_giants"}.get(P.kind, "used_pages")
     f.may("page", p, "owner")
     f.may("container", c, field)
     f.may("container", a, field)
-    if P.kind == MAPPED_BLOCK: f.may("block", P.block, "owner")
+    if P.kind in (MAPPED_BLOCK, MAPPED_GIANT): f.may("block", P.block, "owner")
+    if P.kind == MAPPED_GIANT: f.may("giant", old.block[P.block].giant, "owner")
     if result != 0 or new.page[p].owner != a: return False
     if getattr(new.container[c], field) != getattr(old.container[c], field) - 1: return False
     return bool(getattr(new.container[a], field) == getattr(old.container[a], field) + 1)
@@ -93,12 +108,13 @@ def container_finish(old: State, new: State, f: Frame, result: int, c: int) -> b
     """Nothing is left of the container; its parent has its quota, and the page it was."""
     C = old.container[c]
     if old.page[c].kind != CONTAINER or C.state != CLOSING: return result == -EINVAL
-    if C.processes != 0 or C.child_count != 0 or C.used_pages != 0 or C.used_blocks != 0: return result == -EBUSY
+    if C.processes != 0 or C.child_count != 0: return result == -EBUSY
+    if C.used_pages != 0 or C.used_blocks != 0 or C.used_giants != 0: return result == -EBUSY
     a = C.parent
     A = old.container[a]
     n = A.child_count - 1
     f.may("container", c, *CONTAINER_FIELDS)
-    f.may("container", a, "child_count", "pages", "blocks", "used_pages")
+    f.may("container", a, "child_count", "pages", "blocks", "giants", "used_pages")
     f.may_item("container", a, "children", n)
     f.may_item("container", a, "children", C.position)
     f.may("container", A.children[n], "position")
@@ -106,5 +122,6 @@ def container_finish(old: State, new: State, f: Frame, result: int, c: int) -> b
     if C.holder != 0 and not handle_closed(old, new, f, C.holder, C.holder_slot): return False
     if result != 0 or not page_becomes(old, new, f, c, CONTAINER, FREE): return False
     if new.container[a].child_count != n or new.container[a].blocks != A.blocks + C.blocks: return False
+    if new.container[a].giants != A.giants + C.giants: return False
     return bool(new.container[a].pages == A.pages + C.pages + 1 and new.container[a].used_pages == A.used_pages - 1)
 

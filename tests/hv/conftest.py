@@ -36,8 +36,8 @@ def new_guest(kvm: Kvm) -> Iterator[Callable[..., Guest]]:
     """Makes machines that are closed after the test."""
     made: list[Guest] = []
 
-    def make(memory: int = 16 << 20) -> Guest:
-        made.append(Guest(kvm, memory))
+    def make(memory: int = 16 << 20, giant_entries: bool = True) -> Guest:
+        made.append(Guest(kvm, memory, giant_entries))
         return made[-1]
 
     yield make

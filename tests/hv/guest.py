@@ -83,6 +83,11 @@ class Space:
         entry = encode_entry(page * PAGE_SIZE, permissions, table=False, large=large)
         self.guest.frames.set_entry(self.table(address, level), address >> 12 + 9 * (level - 1) & 511, entry)
 
+    def map_giant(self, address: int, page: int, permissions: int = READ | WRITE) -> None:
+        """Maps 1 GiB by whatever the vCPUs know; permissions 0 takes it away.  Drops nothing."""
+        entry = encode_entry(page * PAGE_SIZE, permissions, table=False, large=True)
+        self.guest.frames.set_giant(self.table(address, 3), address >> 30 & 511, entry)
+
     def put(self, code: bytes, address: int = CODE) -> None:
         """Maps new pages there, executable, that hold the code."""
         for offset in range(0, len(code), PAGE_SIZE):
@@ -101,11 +106,11 @@ class Space:
 class Guest:
     """A machine for one test."""
 
-    def __init__(self, kvm: Kvm, memory: int = 16 << 20) -> None:
+    def __init__(self, kvm: Kvm, memory: int = 16 << 20, giant_entries: bool = True) -> None:
         self.kvm = kvm
         self.vm = kvm.vm()
         self.memory = GuestMemory(self.vm, memory)
-        self.frames = TableFrames(self.vm, 64 << 20)
+        self.frames = TableFrames(self.vm, 64 << 20, giant_entries=giant_entries and kvm.giant_pages)
         self.gate = Gate(self.vm, lstar_cpl(kvm))
         self.vcpus: list[Vcpu] = []
         self._pages = itertools.count()

@@ -16,6 +16,7 @@ from kernel.objects import (
     ENDPOINT,
     MAPPED,
     MAPPED_BLOCK,
+    MAPPED_GIANT,
     NEW,
     READY,
     RUNNING,
@@ -39,12 +40,16 @@ class Driver:
         cores: int = 2,
         with_transitions: dict[str, Transition] | None = None,
         pages: int = 511,
+        giants: bool = False,
     ) -> None:
         self.random = random.Random(seed)
-        self.w = World(blocks, cores, level, with_transitions or JOURNALED)
+        # With two giants, and a part of one; all blocks but a few are in use.
+        self.w = World(3 * 512 + 1 if giants else blocks, cores, level, with_transitions or JOURNALED)
         self.k = self.w.k
-        self.w.limit(pages)
-        self.quota = self.w.root.pages + 512 * self.w.root.blocks
+        self.hog = self._take_blocks(blocks) if giants else 0
+        """A process that nothing is done to before the end."""
+        self.w.limit(min(pages, self.w.root.pages))
+        self.quota = self._quota_of_root()
         self.outcomes: Counter[tuple[str, int]] = Counter()
         """How often each transition returned each error, or (as 0) succeeded."""
         self.pending: list[int] = []
@@ -52,7 +57,7 @@ class Driver:
         self._choices: list[Callable[[], Call | None]] = [
             self._map, self._map, self._map, self._map_block, self._unmap, self._unmap, self._unmap_block,
             self._protect, self._share, self._share_block, self._grant, self._grant_block,
-            self._quota, self._spawn, self._start, self._schedule,
+            self._quota, self._spawn, self._start, self._schedule, self._map_giant, self._on_giant,
             self._schedule, self._schedule, self._preempt, self._leave_core, self._wake, self._create_thread,
             self._create_process, self._with_handle, self._with_handle, self._with_handle, self._exit, self._end,
             self._collect, self._on_anything, self._ending_step, self._ending_step, self._ending_step,
@@ -88,11 +93,24 @@ class Driver:
         w, k = self.w, self.k
         w.end_everything()
         C = w.root
-        assert (C.used_pages, C.used_blocks, C.processes) == (1, 0, 0)
-        assert C.pages + 512 * C.blocks == self.quota
+        assert (C.used_pages, C.used_blocks, C.used_giants, C.processes) == (1, 0, 0, 0)
+        assert self._quota_of_root() == self.quota
         assert sum(P.kind != 0 for P in k.page.values()) == 1
         assert all(R.current == R.head == R.tail == 0 for R in k.core.values())
         if w.checker.level != "off": w.checker.audit()
+
+    def _quota_of_root(self) -> int:
+        C = self.w.root
+        return C.pages + C.used_pages + 512 * (C.blocks + C.used_blocks + 512 * (C.giants + C.used_giants))
+
+    def _take_blocks(self, leaving: int) -> int:
+        """Has a process take all blocks but these few.  Returns it."""
+        with self.w.unchecked():
+            s, v = self.w.process(), 3 << 27
+            while self.w.root.blocks > leaving:
+                self.w.map_block(s, v)
+                v += 512
+        return s
 
     # Containers.
 
@@ -109,7 +127,8 @@ class Driver:
     def _create_container(self) -> Call | None:
         t = self._running()
         if t is None or len(self._containers(ACTIVE, CLOSING)) >= 7: return None
-        return ("container_create", t, self.random.choice((-1, 3, 10, 30, 60, 1000)), self.random.choice((0, 0, 0, 1)))
+        pick = self.random.choice
+        return ("container_create", t, pick((-1, 3, 10, 30, 60, 1000)), pick((0, 0, 0, 1)), pick((0, 0, 0, 1)))
 
     def _in_container(self) -> Call | None:
         t = self._running()
@@ -158,7 +177,8 @@ class Driver:
             if k.process[s].state in (NEW, ALIVE): steps.append(("process_end", s, 137))
             if k.process[s].state == ENDED: steps.append(("process_forget", s))
         if C.processes == 0:
-            left = [p for p, P in k.page.items() if P.owner == c and P.kind in (MAPPED, MAPPED_BLOCK, ENDPOINT)]
+            passing = (MAPPED, MAPPED_BLOCK, MAPPED_GIANT, ENDPOINT)
+            left = [p for p, P in k.page.items() if P.owner == c and P.kind in passing]
             steps += [("page_inherit", p) for p in left]
         return self.random.choice(steps) if steps else ("container_finish", c)
 
@@ -246,7 +266,7 @@ class Driver:
     # What there is to act on.
 
     def _processes(self, *states: int) -> list[int]:
-        return [s for s, S in self.k.process.items() if S.state in states]
+        return [s for s, S in self.k.process.items() if S.state in states and s != self.hog]
 
     def _any_process(self) -> int:
         return self.random.choice(self._processes(NEW, ALIVE) or [0])
@@ -298,6 +318,25 @@ class Driver:
         s, d = self._any_process(), self._any_process()
         return ("share_block", s, *self._mapped(s)[:3], d, *self._address()[:3], self._permission())
 
+    def _map_giant(self) -> Call | None:
+        if self.k.memory.giants == 0 and self.random.random() < 0.7: return None
+        return ("map_giant", self._any_process(), *self._address()[:2], self._permission())
+
+    def _on_giant(self) -> Call | None:
+        """Something that is done to a giant, where one may be mapped."""
+        if self.k.memory.giants == 0 and self.random.random() < 0.7: return None
+        s, d, permission = self._any_process(), self._any_process(), self._permission()
+        giants = [(s, v) for s in self._processes(NEW, ALIVE) for v, p in self.k.process[s].map_page.items()
+                  if self.k.page[p].kind == MAPPED_GIANT]  # fmt: skip
+        source, target = self._mapped(s)[:2], self._address()[:2]
+        if giants and self.random.random() < 0.7:
+            s, v = self.random.choice(giants)
+            source = indices(v)[:2]
+        return self.random.choice(
+            (("unmap_giant", s, *source), ("unmap_giant", s, *source), ("protect_giant", s, *source, permission),
+             ("share_giant", s, *source, d, *target, permission), ("grant_giant", s, *source, d, *target, permission))
+        )  # fmt: skip
+
     def _grant(self) -> Call:
         return ("grant_page", *self._share()[1:])
 
@@ -306,7 +345,7 @@ class Driver:
 
     def _quota(self) -> Call:
         c = self.random.choice((self.k.root, *self._containers(ACTIVE)))
-        return (self.random.choice(("quota_split", "quota_merge")), c)
+        return (self.random.choice(("quota_split", "quota_merge", "giant_split", "giant_merge")), c)
 
     # Processes and threads.
 
@@ -410,7 +449,9 @@ class Driver:
         mapped = [v for v, p in S.map_page.items() if p]
         if mapped:
             v = self.random.choice(mapped)
-            if k.page[S.map_page[v]].kind == MAPPED_BLOCK: steps.append(("unmap_block", s, *indices(v)[:3]))
+            kind = k.page[S.map_page[v]].kind
+            if kind == MAPPED_GIANT: steps.append(("unmap_giant", s, *indices(v)[:2]))
+            elif kind == MAPPED_BLOCK: steps.append(("unmap_block", s, *indices(v)[:3]))
             else: steps.append(("unmap_page", s, *indices(v)))
         slots = [slot for slot, o in S.handle_object.items() if o]
         if slots: steps.append(("handle_drop", s, self.random.choice(slots)))

@@ -22,7 +22,7 @@ from tests.kernel.state import Place, load, place_of, store
 from tests.kernel.world import Transition, World
 
 ALLOCATING = {
-    "map_page", "map_block", "share_page", "share_block", "grant_page", "grant_block",
+    "map_page", "map_block", "map_giant", "share_page", "share_block", "grant_page", "grant_block",
     "thread_start", "thread_create", "process_spawn",
     "process_create", "process_start",
 }  # fmt: skip

@@ -20,7 +20,8 @@ Change = Callable[[ast.AST], ast.AST | None]
 
 HARMLESS = {
     # What is left above a stack's height, or in a slot that is not on one, means nothing.
-    "m.free_stack[n] = 0", "m.partial_stack[n] = 0", "B.stack[n] = 0", "S.threads[n] = 0", "S.handle_stack[n] = 0",
+    "m.free_stack[n] = 0", "m.partial_stack[n] = 0", "m.partial_giant_stack[n] = 0", "B.stack[n] = 0",
+    "G.stack[n] = 0", "S.threads[n] = 0", "S.handle_stack[n] = 0",
     "S.handle_position[slot] = 0",
     # Another page, block or slot that is free does as well.
     "if n == 0:",

@@ -1,9 +1,10 @@
-"""A small sound state with something of everything: mappings, shared ones, blocks, threads in every state, handles open
-and closed, endpoints with threads in their queues, a full block, a partial one, blocks that came back."""
+"""A small sound state with something of everything: mappings, shared ones, blocks, giants, threads in every state,
+handles open and closed, endpoints with threads in their queues, a full block, a partial one, blocks that came back, and
+the same of giants."""
 
 from __future__ import annotations
 
-from kernel.objects import BLOCK_FREE, SEND, SHARE
+from kernel.objects import BLOCK_FREE, GIANT_FREE, SEND, SHARE
 from tests.kernel.world import World, indices, page_at
 
 V = page_at(1, 2, 3, 4)
@@ -12,13 +13,15 @@ OTHER = page_at(1, 2, 3, 5)
 """Where it maps a page of its own."""
 BLOCK = page_at(1, 2, 4, 0)
 """Where it maps a block that process d shares."""
+GIANT = page_at(2, 3, 0, 0)
+"""Where it maps a giant that process d shares."""
 
 
 class Scene:
     """The state, built by transitions alone, and names for what is in it."""
 
     def __init__(self) -> None:
-        self.w = w = World(blocks=8, cores=4, level="off")
+        self.w = w = World(blocks=5 * 512 - 1, cores=4, level="off")
         self.k = k = w.k
         self.root_container = w.root
         self.s, self.d = w.process(), w.process()
@@ -32,7 +35,10 @@ class Scene:
         w.end(self.ended, 5)
         self.queue = [w.thread(self.d, 2) for _ in range(4)]
         """Ready on core 2 in this order; core 0 runs ``running``, core 3 has nothing."""
+        self._giants(w)
         self._allocator(w)
+        self.used_blocks = [b for b in self.used_blocks if k.block[b].kind == BLOCK_FREE]
+        assert len(self.used_blocks) == k.giant[1].listed >= 2
 
     def _memory(self, w: World) -> None:
         k = w.k
@@ -101,20 +107,34 @@ class Scene:
         w.do("quota_split", k.root)
         full, v = w.process(), page_at(9, 0, 0)
         w.map(full, v)
-        used = [w.map_block(full, page_at(9, 0, 100 + i)) // 512 for i in range(3)]
-        for i in range(3):
-            w.do("unmap_block", full, *indices(page_at(9, 0, 100 + i))[:3])
         while k.memory.free_pages:
             v += 1
             w.map(full, v)
         self.full_block = k.page[k.process[full].map_page[v]].block
         for i in range(8):
             w.map(full, v + 1 + i)
-        self.used_blocks = [b for b in used if k.block[b].kind == BLOCK_FREE]
-        """Free again, on the stack of free blocks."""
         self.free_pages = [k.process[full].map_page[v + i] for i in (7, 4, 6)]
         for i in (7, 4, 6):
             w.do("unmap_page", full, *indices(v + i))
         self.partial_block = k.page[self.free_pages[0]].block
         assert all(k.page[p].block == self.partial_block != self.full_block for p in self.free_pages)
 
+    def _giants(self, w: World) -> None:
+        """Giant 0 is full, 1 partial, 2 whole, 3 free again, 4 was never used."""
+        k, hog, v = w.k, w.process(), page_at(10, 0, 0)
+        while k.giant[0].position:
+            w.map_block(hog, v)
+            v += 512
+        w.do("giant_split", k.root)
+        used = [w.map_block(hog, v + 512 * i) // 512 for i in range(6)]
+        self.block_in_use = used[0]
+        """A whole block of giant 1."""
+        for i in (1, 3, 5, 4, 2):
+            w.do("unmap_block", hog, *indices(v + 512 * i)[:3])
+        self.used_blocks = used[1:]
+        """Free again, on the stack of giant 1."""
+        self.giant_page = w.map_giant(self.s, GIANT)
+        w.do("share_giant", self.s, *indices(GIANT)[:2], self.d, *indices(GIANT)[:2], 1)
+        w.map_giant(hog, page_at(11, 0, 0))
+        w.do("unmap_giant", hog, 11, 0)
+        assert (k.giant[3].kind, k.memory.fresh, k.memory.giants) == (GIANT_FREE, 4, 4)

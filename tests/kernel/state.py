@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from kernel.objects import BLOCK_SPLIT, FREE, MAPPED_BLOCK, Kernel, Object, Row
+from kernel.objects import BLOCK_FREE, BLOCK_SPLIT, FREE, GIANT_SPLIT, MAPPED_BLOCK, MAPPED_GIANT, Kernel, Object, Row
 
 Place = tuple[str, int, str, int | None]
 """Table, id, field, and the index if the field is a row."""
 Snapshot = dict[Place, int]
 
-TABLES = ("page", "block", "container", "process", "thread", "endpoint", "table", "core")
+TABLES = ("page", "block", "giant", "container", "process", "thread", "endpoint", "table", "core")
 
 
 def objects(k: Kernel) -> Iterator[Object]:
@@ -100,8 +100,10 @@ def idle(k: Kernel, place: Place) -> bool:
     table, id, field, i = place
     obj = find(k, table, id)
     if i is not None:
-        if field == "stack": return bool(obj.kind != BLOCK_SPLIT or i < 1 or i > obj.listed)
+        if field == "stack":
+            return bool(obj.kind != (BLOCK_SPLIT if table == "block" else GIANT_SPLIT) or i < 1 or i > obj.listed)
         if field == "free_stack": return i < 1 or i > k.memory.free_count
+        if field == "partial_giant_stack": return i < 1 or i > k.memory.partial_giant_count
         if field == "partial_stack": return i < 1 or i > k.memory.partial_count
         if field == "threads": return i < 0 or i >= int(obj.thread_count)
         if field == "children": return i < 0 or i >= int(obj.child_count)
@@ -110,6 +112,9 @@ def idle(k: Kernel, place: Place) -> bool:
         if field == "handle_position": return i < 0 or i >= int(obj.handle_carved) or obj.handle_object[i] != 0
     elif table == "page" and field in ("rank", "block"):
         B = k.block[obj.block]
-        if obj.kind == MAPPED_BLOCK: return field == "rank"
+        if obj.kind in (MAPPED_BLOCK, MAPPED_GIANT): return field == "rank"
         return bool(obj.kind == FREE and not (1 <= obj.rank <= B.listed and B.stack[obj.rank] == id))
+    elif table == "block" and field in ("position", "giant"):
+        G = k.giant[obj.giant]
+        return bool(obj.kind == BLOCK_FREE and not (1 <= obj.position <= G.listed and G.stack[obj.position] == id))
     return False

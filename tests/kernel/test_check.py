@@ -20,7 +20,7 @@ V = page_at(1, 2, 3, 4)
 
 
 def test_boot_state_is_sound() -> None:
-    for blocks, cores in ((1, 1), (5, 3), (65536, 64)):
+    for blocks, cores in ((1, 1), (5, 3), (511, 1), (512, 1), (1022, 1), (1023, 1), (1024, 2), (65536, 64)):
         assert Checker(boot(blocks, cores)).audit() > 0
 
 

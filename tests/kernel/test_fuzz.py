@@ -16,7 +16,7 @@ from tests.kernel.fuzz.__main__ import Found, keep, main
 from tests.kernel.fuzz.cases import FOLDER, read, replay, text_of
 from tests.kernel.fuzz.dice import ROLLS, Dice
 from tests.kernel.fuzz.run import NATIVE, NOT_HERE, SCENES, Run, Shape
-from tests.kernel.fuzz.search import SHAPES, search
+from tests.kernel.fuzz.search import SHAPES, WITH_GIANTS, search
 from tests.kernel.mutants import mutant
 
 CALLS_A_SEED: Final = 20_000
@@ -58,8 +58,9 @@ def outcomes() -> Counter[tuple[str, int]]:
     """What calls return in long runs without checks."""
     found: Counter[tuple[str, int]] = Counter()
     # In a scene the calls soon change what it is about.
-    runs: list[tuple[Shape, int]] = [(shape, 15_000) for shape in SHAPES]
-    runs += [((12, 1, 511, scene), 600) for scene in SCENES for _ in range(8)]
+    runs: list[tuple[Shape, int]] = [(shape, 40_000) for shape in SHAPES]
+    runs += [((12, 1, 511, scene), 600) for scene in SCENES for _ in range(16)]
+    runs.append((WITH_GIANTS, 5000))
     for seed, (shape, actions) in enumerate(runs):
         dice = random.Random(seed)
         run = Run(*shape, level="off")

@@ -22,10 +22,18 @@ def test_random_calls_keep_the_invariants_and_everything_comes_back(seed: int) -
     driver.finish()
 
 
+@pytest.mark.parametrize("seed", range(6))
+def test_random_calls_keep_the_invariants_where_there_are_giants(seed: int) -> None:
+    driver = Driver(seed, "full", blocks=seed % 3, pages=(511, 40)[seed % 2], giants=True)
+    driver.run(1500)
+    driver.w.checker.audit()
+    driver.finish()
+
+
 def test_random_calls_reach_success_and_errors_of_every_transition() -> None:
     outcomes: Counter[tuple[str, int]] = Counter()
-    for seed in range(4):
-        driver = Driver(seed, "off", blocks=(4, 1)[seed % 2], pages=(511, 20)[seed % 2])
+    for seed in range(6):
+        driver = Driver(seed, "off", blocks=(4, 1)[seed % 2], pages=(511, 20)[seed % 2], giants=seed >= 4)
         driver.run(6000)
         outcomes += driver.outcomes
     succeeded = {name for name, result in outcomes if result == 0}
@@ -37,18 +45,19 @@ def test_random_calls_reach_success_and_errors_of_every_transition() -> None:
 def test_without_quota_for_all_it_needs_a_call_changes_nothing(case: Case) -> None:
     """For each amount of quota below what the call uses up: -ENOMEM, and not one write."""
     w, arguments = case.build("off")
-    before = w.root.pages, w.root.blocks
+    before = w.root.pages, w.root.blocks, w.root.giants
     w.call(case.transition, *arguments)
-    pages, blocks = before[0] - w.root.pages, before[1] - w.root.blocks
-    if case.transition.startswith("quota"): return
+    pages, blocks, giants = before[0] - w.root.pages, before[1] - w.root.blocks, before[2] - w.root.giants
+    if case.transition in ("quota_split", "quota_merge", "giant_split", "giant_merge"): return
     for left in range(pages):
-        _assert_refused(case, left, before[1])
-    if blocks > 0: _assert_refused(case, before[0], 0)
+        _assert_refused(case, left, before[1], before[2])
+    if blocks > 0: _assert_refused(case, before[0], 0, before[2])
+    if giants > 0: _assert_refused(case, before[0], before[1], 0)
 
 
-def _assert_refused(case: Case, pages: int, blocks: int) -> None:
+def _assert_refused(case: Case, pages: int, blocks: int, giants: int) -> None:
     w, arguments = case.build("off")
-    w.limit(pages, blocks)
+    w.limit(pages, blocks, giants)
     before = snapshot(w.k)
     assert w.call(case.transition, *arguments) == -12
     assert w.k.journal == []

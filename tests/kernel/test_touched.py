@@ -72,13 +72,31 @@ BUGS = [
     Bug("block freed with a page in use", "page_allocator", "if n == B.carved:", "if n + 1 == B.carved:"),
     Bug("full block stays partial", "page_allocator", "if B.listed == 0 and B.carved == BLOCK_PAGES:\n        unlist",
         "if B.listed == 1 and B.carved == BLOCK_PAGES:\n        unlist"),
-    Bug("block leaks", "page_allocator", "    return_block(k, b)\n\n\ndef quota_split",
-        "    pass\n\n\ndef quota_split"),
+    Bug("block leaks", "page_allocator", "    return_block(k, b)\n\n\ndef allocate_giant",
+        "    pass\n\n\ndef allocate_giant"),
     Bug("whole block without an owner", "page_allocator", "    B.owner = c\n", ""),
     Bug("quota split for nothing", "page_allocator", "    C.blocks = C.blocks - 1\n    m.promised_blocks = "
         "m.promised_blocks - 1\n    C.pages", "    C.pages"),
     Bug("quota merged without a whole block", "page_allocator", "if free_blocks(k) <= m.promised_blocks:",
         "if free_blocks(k) < m.promised_blocks:"),
+    Bug("giant freed with a block in use", "page_allocator", "if n == G.carved and", "if n + 1 == G.carved and"),
+    Bug("part of a giant becomes whole", "page_allocator", "if n == G.carved and g <= m.giants:", "if n == G.carved:"),
+    Bug("block handed out twice", "page_allocator", "        G.carved = G.carved + 1\n", "        pass\n"),
+    Bug("block beyond the end", "page_allocator", "    return n if n < GIANT_BLOCKS else GIANT_BLOCKS\n",
+        "    return GIANT_BLOCKS\n"),
+    Bug("full giant stays partial", "page_allocator",
+        "if G.listed == 0 and G.carved == blocks_of(k, g):\n        unlist",
+        "if G.listed == 1 and G.carved == blocks_of(k, g):\n        unlist"),
+    Bug("freed block leaks", "page_allocator", "    G.listed = n\n    G.stack[n] = b\n", "    G.stack[n] = b\n"),
+    Bug("block does not know its giant", "page_allocator", "    B.giant = g\n    B.position = 0\n    return b",
+        "    B.position = 0\n    return b"),
+    Bug("giant without an owner", "page_allocator", "    G.owner = c\n", ""),
+    Bug("giant not refunded", "page_allocator", "    C.giants = C.giants + 1\n    C.used", "    C.used"),
+    Bug("freed giant keeps its first block", "page_allocator", "    B.kind = BLOCK_FREE\n    B.owner = 0\n",
+        "    B.owner = 0\n"),
+    Bug("quota merged without a whole giant", "page_allocator", "if free_giants(k) <= m.promised_giants:",
+        "if free_giants(k) < m.promised_giants:"),
+    Bug("blocks out of promised giants", "page_allocator", "(free_giants(k) - m.promised_giants)", "free_giants(k)"),
     # Address spaces.
     Bug("table without a way back", "page_table", "    X.parent = parent\n", ""),
     Bug("table at the wrong base", "page_table", "3, i4 * SPAN_4)", "3, i4 * SPAN_3)"),
@@ -113,6 +131,13 @@ BUGS = [
     Bug("granted beyond the quota", "sharing", "0 if e == c else 1", "0"),
     Bug("quota for one table too few", "page_table", "C.pages >= pages + 3", "C.pages >= pages + 2"),
     Bug("the machine's slot can be mapped", "page_table", "i4 >= SYSTEM_SLOT", "i4 > SYSTEM_SLOT"),
+    Bug("giant at the wrong address", "page_table", "set_leaf(k, s, x3, i3, page_number(i4, i3, 0, 0), p, permission)",
+        "set_leaf(k, s, x3, i3, page_number(i4, i3, 1, 0), p, permission)"),
+    Bug("page mapped within a giant", "page_table", "        if k.table[x3].entry[i3] != 0: return -EEXIST\n", ""),
+    Bug("block mapped within a giant", "page_table", "        if k.table[x3].entry[i3] != 0: return -EEXIST\n", "",
+        occurrence=1),
+    Bug("unmapped giant leaks", "page_table", "    if P.references == 0: free_giant(k, p)\n", ""),
+    Bug("granted giant stays with its owner", "sharing", "        G.owner = e\n", ""),
     Bug("mapped over a mapping", "page_table", "        if k.table[q].entry[i1] != 0: return -EEXIST\n", ""),
     # Scheduling.
     Bug("last in, first out", "scheduler", ENQUEUE, ENQUEUE_AT_THE_HEAD),
@@ -177,6 +202,8 @@ BUGS = [
         "C.holder_slot)\n", ""),
     Bug("quota lost with the container", "container", "    A.pages = A.pages + C.pages\n", ""),
     Bug("inherited page charged to nobody", "container", "        A.used_pages = A.used_pages + 1\n", ""),
+    Bug("inherited giant charged to nobody", "container", "        A.used_giants = A.used_giants + 1\n", ""),
+    Bug("giants lost with the container", "container", "    A.giants = A.giants + C.giants\n", ""),
     Bug("ends below one that goes on", "container", "    if k.container[C.parent].state != CLOSING: return -EINVAL\n",
         "", damages=False),
     Bug("forgotten process leaves its handle", "process", "        close_handle(k, S.holder, S.holder_slot)\n        "
@@ -256,7 +283,7 @@ def assert_seen_alike(k: Kernel, checker: Checker) -> bool:
 @pytest.mark.parametrize("seed", range(8))
 def test_random_damage_is_seen_from_its_write_alone(seed: int) -> None:
     rnd = random.Random(seed)
-    driver = Driver(seed, "off", blocks=rnd.randrange(1, 5), pages=rnd.choice((511, 40)))
+    driver = Driver(seed, "off", blocks=rnd.randrange(1, 5), pages=rnd.choice((511, 40)), giants=seed % 4 == 3)
     driver.run(400)
     k = driver.k
     places = all_places(k)

@@ -10,7 +10,7 @@ from kernel.boot import boot
 from kernel.calls import System
 from kernel.check import Checker
 from kernel.journaled import TRANSITIONS as MODULES
-from kernel.objects import ACTIVE, CONTAINER, ENDED, ENDING, MAPPED_BLOCK, PROCESS, Kernel
+from kernel.objects import ACTIVE, CONTAINER, ENDED, ENDING, MAPPED_BLOCK, MAPPED_GIANT, PROCESS, Kernel
 from kernel.specs import SPECIFICATIONS
 
 Transition = Callable[..., int]
@@ -107,9 +107,9 @@ class World:
         if start: self.do("process_start", t, slot, generation)
         return self.k.process[self.k.thread[t].process].handle_object[slot], slot, generation
 
-    def container(self, t: int, pages: int = 20, blocks: int = 0) -> tuple[int, int, int]:
+    def container(self, t: int, pages: int = 20, blocks: int = 0, giants: int = 0) -> tuple[int, int, int]:
         """A container that thread t creates: (container, slot, generation)."""
-        handle = self.do("container_create", t, pages, blocks)
+        handle = self.do("container_create", t, pages, blocks, giants)
         slot, generation = handle % 65536, handle // 65536
         return self.k.process[self.k.thread[t].process].handle_object[slot], slot, generation
 
@@ -141,7 +141,12 @@ class World:
         self.do("map_block", s, *indices(v)[:3], permission)
         return self.k.process[s].map_page[v]
 
-    def limit(self, pages: int, blocks: int | None = None) -> None:
+    def map_giant(self, s: int, v: int, permission: int = RWX) -> int:
+        """Maps a giant at virtual page v; returns its first page."""
+        self.do("map_giant", s, *indices(v)[:2], permission)
+        return self.k.process[s].map_page[v]
+
+    def limit(self, pages: int, blocks: int | None = None, giants: int | None = None) -> None:
         """Takes from the root container's quota what exceeds this, as if it had never been there."""
         m, C = self.k.memory, self.root
         m.promised_pages -= C.pages - pages
@@ -149,6 +154,9 @@ class World:
         if blocks is not None:
             m.promised_blocks -= C.blocks - blocks
             C.blocks = blocks
+        if giants is not None:
+            m.promised_giants -= C.giants - giants
+            C.giants = giants
         self.checker = Checker(self.k, self.checker.level)
 
     def leave(self, pages: int, blocks: int | None = None) -> None:
@@ -180,7 +188,8 @@ class World:
         while S.thread_count: self.do("thread_end", S.threads[S.thread_count - 1])
         for v, p in list(S.map_page.items()):
             if p == 0: continue
-            if k.page[p].kind == MAPPED_BLOCK: self.do("unmap_block", s, *indices(v)[:3])
+            if k.page[p].kind == MAPPED_GIANT: self.do("unmap_giant", s, *indices(v)[:2])
+            elif k.page[p].kind == MAPPED_BLOCK: self.do("unmap_block", s, *indices(v)[:3])
             else: self.do("unmap_page", s, *indices(v))
         while S.child_count:
             child = S.children[S.child_count - 1]

@@ -180,13 +180,14 @@ static void process_calls_refuse(aero_handle process)
 static void container_calls_refuse(aero_handle process)
 {
     static const uint64_t quotas[] = {1UL << 30, 1UL << 32, 0x7fffffffffffffffUL, 1UL << 63, ~0UL};
-    aero_handle container = (aero_handle)must("container_create", aero_container_create(4, 0));
+    aero_handle container = (aero_handle)must("container_create", aero_container_create(4, 0, 0));
     uint64_t bad;
 
     EACH(bad, quotas) {
-        expect("container_create with too many pages", aero_container_create(bad, 0), -AERO_ENOMEM);
-        expect("container_create with too many blocks", aero_container_create(0, bad), -AERO_ENOMEM);
-        expect("container_create with too much of both", aero_container_create(bad, bad), -AERO_ENOMEM);
+        expect("container_create with too many pages", aero_container_create(bad, 0, 0), -AERO_ENOMEM);
+        expect("container_create with too many blocks", aero_container_create(0, bad, 0), -AERO_ENOMEM);
+        expect("container_create with too many giants", aero_container_create(0, 0, bad), -AERO_ENOMEM);
+        expect("container_create with too much of all", aero_container_create(bad, bad, bad), -AERO_ENOMEM);
     }
     EACH(bad, off_handle) {
         expect("container_kill of a bad handle", aero_container_kill(container + bad), -AERO_ESRCH);

@@ -306,13 +306,14 @@ static inline int64_t aero_process_wait(uint64_t handle)
  * latest when the calling process ends.
  *   pages: 4 KiB pages it may use
  *   blocks: 2 MiB blocks it may use
+ *   giants: 1 GiB giants it may use
  * Returns a handle of the new container, or
  *   -AERO_EBUSY: the calling process or its container is ending
  *   -AERO_ENOSPC: no free handle, or the tree of containers would be deeper than 128
  *   -AERO_ENOMEM: the caller's container has not that much, and a page for the container itself */
-static inline int64_t aero_container_create(uint64_t pages, uint64_t blocks)
+static inline int64_t aero_container_create(uint64_t pages, uint64_t blocks, uint64_t giants)
 {
-    return aero_syscall(AERO_CALL_container_create, pages, blocks, 0, 0, 0, 0);
+    return aero_syscall(AERO_CALL_container_create, pages, blocks, giants, 0, 0, 0);
 }
 
 /* Ends a container with all below it: every process, every page; the quota comes back.  Pages that others still

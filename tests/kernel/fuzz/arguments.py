@@ -132,7 +132,7 @@ BY_NAME: Final[dict[str, Choose]] = {
     "mmap address": _address, "address": _mapped_or_not, "destination": _destination, "length": _length,
     "protection": _protection, "entry": _start, "stack": _start, "pages": _quota, "blocks": _few,
     "process": _child, "pager_set handle": _endpoint, "timeout": _timeout, "rights": _rights, "badge": _badge,
-    "item": _item, "object": _object, "message_accept address": _window, "handles": _accepted,
+    "item": _item, "object": _object, "message_accept address": _window, "handles": _accepted, "giants": _few,
 }  # fmt: skip
 """By an argument's name, with the call's before it where that makes a difference.  Others get small numbers."""
 

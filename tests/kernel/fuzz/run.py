@@ -55,7 +55,7 @@ class Run:
         self.k: Kernel = self.w.k
         self.w.limit(pages)
         self.shape: Shape = (blocks, cores, pages, scene)
-        self._quota = self.w.root.pages + 512 * self.w.root.blocks
+        self._quota = self._quota_of_root()
         self._planted = planted
         self.system = System(self.k, self._step, self._started)
         self._calls = {name: getattr(self.system, name) for name in BY_NAME if name not in NOT_HERE}
@@ -66,6 +66,10 @@ class Run:
         if scene: SCENES[scene](self)
         self.actions.clear()
         self.w.checker = Checker(self.k, level)
+
+    def _quota_of_root(self) -> int:
+        C = self.w.root
+        return C.pages + 512 * (C.blocks + 512 * C.giants)
 
     def _step(self, transition: Transition, *arguments: int) -> int:
         if self._planted is not None: transition = self._planted[transition.__name__]
@@ -185,8 +189,8 @@ class Run:
             self.system.collect(s)
         w.end_everything()
         C = w.root
-        assert (C.used_pages, C.used_blocks, C.processes) == (1, 0, 0)
-        assert C.pages + 512 * C.blocks == self._quota
+        assert (C.used_pages, C.used_blocks, C.used_giants, C.processes) == (1, 0, 0, 0)
+        assert self._quota_of_root() == self._quota
         assert sum(P.kind != 0 for P in k.page.values()) == 1
         assert all(R.current == R.head == R.tail == 0 for R in k.core.values())
         if w.checker.level != "off": w.checker.audit()
@@ -197,7 +201,7 @@ def _deep(run: Run) -> None:
     run.do(("spawn",))
     run.do(("schedule", 0))
     for depth in range(DEPTH_LIMIT, 0, -1):
-        inner = run.do(("call", 0, "container_create", depth * 4 + 30, 0))
+        inner = run.do(("call", 0, "container_create", depth * 4 + 30, 0, 0))
         child = run.do(("call", 0, "process_create_in", inner))
         for action in ("process_start", child, USER_MIN, USER_MIN, 0), ("process_wait", child):
             assert run.do(("call", 0, *action)) == 0
@@ -208,7 +212,7 @@ def _full(run: Run) -> None:
     """A process that has all handles but a few: to a container and to threads."""
     run.do(("spawn",))
     run.do(("schedule", 0))
-    assert run.do(("call", 0, "container_create", 20, 0)) > 0
+    assert run.do(("call", 0, "container_create", 20, 0, 0)) > 0
     for _ in range(HANDLES - 4):
         assert run.do(("call", 0, "thread_create", USER_MIN, USER_MIN, 0)) > 0
 

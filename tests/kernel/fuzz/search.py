@@ -19,6 +19,8 @@ LONGEST: Final = 400
 SHAPES: Final[tuple[Shape, ...]] = (
     (3, 2, 511, ""), (1, 1, 511, ""), (2, 3, 40, ""), (5, 2, 12, ""), (3, 1, 100, ""), (4, 4, 300, ""),
 )  # fmt: skip
+WITH_GIANTS: Final[Shape] = (1540, 2, 100, "")
+"""Two giants, and blocks before and behind them."""
 
 
 @dataclass
@@ -59,7 +61,7 @@ def search(
     def runs(draw: st.DrawFn) -> Run:
         """Rolls the dice as it goes, so that what fails has none too many.  Dice that begin with two zeros end it:
         what shrinks, ends."""
-        run = Run(*draw(st.sampled_from(SHAPES)), level=level, planted=planted)
+        run = Run(*draw(st.sampled_from((*SHAPES, WITH_GIANTS))), level=level, planted=planted)
         last[:] = [run]
         for _ in range(LONGEST):
             dice = draw(roll)

@@ -58,6 +58,7 @@ def case(transition: str, outcome: str = "OK", blocks: int = 3) -> Callable[[Set
 from tests.kernel.scenarios import (  # noqa: E402  (they register)
     containers,
     endpoints,
+    giants,
     granting,
     mapping,
     messages,
@@ -69,6 +70,6 @@ from tests.kernel.scenarios import (  # noqa: E402  (they register)
 )
 
 __all__ = [
-    "CASES", "V", "W", "Arguments", "Case", "Setting", "case", "containers", "endpoints", "granting", "mapping",
-    "messages", "processes", "quotas", "scheduling", "sharing", "threads",
+    "CASES", "V", "W", "Arguments", "Case", "Setting", "case", "containers", "endpoints", "giants", "granting",
+    "mapping", "messages", "processes", "quotas", "scheduling", "sharing", "threads",
 ]  # fmt: skip

@@ -60,14 +60,14 @@ def first_container(w: World) -> Arguments:
     t = w.running(1)
     w.root.core = 1
     w.do("schedule", 0)
-    return (t, 10, 0)
+    return (t, 10, 0, 0)
 
 
 @case("container_create")
 def second_container(w: World) -> Arguments:
     t = w.running()
     w.container(t)
-    return (t, 0, 1)
+    return (t, 0, 1, 0)
 
 
 @case("container_create")
@@ -75,32 +75,32 @@ def container_in_a_container(w: World) -> Arguments:
     t = w.running()
     _, inner = w.inside(t, *w.container(t)[1:])
     w.container(inner, 2)
-    return (inner, 5, 0)
+    return (inner, 5, 0, 0)
 
 
 @case("container_create", "EINVAL")
 def negative_pages(w: World) -> Arguments:
-    return (w.running(), -1, 0)
+    return (w.running(), -1, 0, 0)
 
 
 @case("container_create", "EINVAL")
 def negative_blocks(w: World) -> Arguments:
-    return (w.running(), 0, -1)
+    return (w.running(), 0, -1, 0)
 
 
 @case("container_create", "EBUSY")
 def container_below_an_ending_one(w: World) -> Arguments:
-    return (thread_in_ending_container(w), 1, 0)
+    return (thread_in_ending_container(w), 1, 0, 0)
 
 
 @case("container_create", "EBUSY")
 def container_by_an_ending_process(w: World) -> Arguments:
-    return (*process_of_the_caller_is_ending(w), 1, 0)
+    return (*process_of_the_caller_is_ending(w), 1, 0, 0)
 
 
 @case("container_create", "ENOSPC", blocks=9)
 def no_slot_for_a_container(w: World) -> Arguments:
-    return (*no_slot(w), 1, 0)
+    return (*no_slot(w), 1, 0, 0)
 
 
 @case("container_create", "ENOSPC", blocks=4)
@@ -111,18 +111,18 @@ def deepest_container(w: World) -> Arguments:
             w.do("quota_split", w.k.root)
         for depth in range(DEPTH_LIMIT):
             _, t = w.inside(t, *w.container(t, 4 * (DEPTH_LIMIT - depth))[1:])
-    return (t, 0, 0)
+    return (t, 0, 0, 0)
 
 
 @case("container_create", "ENOMEM")
 def all_pages_but_none_for_itself(w: World) -> Arguments:
     t = w.running()
-    return (t, w.root.pages, 0)
+    return (t, w.root.pages, 0, 0)
 
 
 @case("container_create", "ENOMEM")
 def more_blocks_than_there_are(w: World) -> Arguments:
-    return (w.running(), 0, 99)
+    return (w.running(), 0, 99, 0)
 
 
 @case("container_kill")

@@ -24,13 +24,15 @@ def violates(clause: str) -> Callable[[Violation], Violation]:
     return register
 
 
-def quota(scene: Scene, pages: int = 0, blocks: int = 0) -> None:
+def quota(scene: Scene, pages: int = 0, blocks: int = 0, giants: int = 0) -> None:
     """The root container may allocate this much more (less), and the promise says so."""
     m, C = scene.k.memory, scene.root_container
     C.pages += pages
     m.promised_pages += pages
     C.blocks += blocks
     m.promised_blocks += blocks
+    C.giants += giants
+    m.promised_giants += giants
 
 
 def second_container(scene: Scene) -> int:

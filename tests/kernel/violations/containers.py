@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from kernel.handles import close_handle, open_handle
-from kernel.objects import ACTIVE, CLOSING
+from kernel.objects import ACTIVE, CLOSING, GIANT_SPLIT
 from tests.kernel.scene import Scene
 from tests.kernel.state import snapshot, store
 from tests.kernel.violations import second_container, violates
@@ -24,6 +24,7 @@ def nothing_is_left_not_even_the_root(scene: Scene) -> None:
     for place in snapshot(k):
         if place[0] != "core" or place[2] in ("current", "head", "tail"): store(k, place, 0)
     k.memory.fresh = 1
+    k.giant[0].kind, k.giant[0].carved = GIANT_SPLIT, 1  # block 0
     k.cores = 0
 
 
