@@ -133,18 +133,15 @@ class Events:
         return poll, min(max(0.0, (self._timers[0][0] - time.monotonic()) * 1000), LONGEST_WAIT)
 
     def _deliver(self, ready: set[int]) -> None:
-        due: list[Callback] = []
+        due: list[Timer | Watch] = []
         now = time.monotonic()
         while self._timers and self._timers[0][0] <= now:
-            timer = heapq.heappop(self._timers)[2]
-            if timer.callback: due.append(timer.callback)
-            timer.callback = None
-        for watch in self._watches:
-            if watch.fd in ready and watch.callback:
-                due.append(watch.callback)
-                watch.callback = None
-        for callback in due:
-            callback()
+            due.append(heapq.heappop(self._timers)[2])
+        due += [watch for watch in self._watches if watch.fd in ready]
+        for event in due:
+            # Looked for only now: what another's callback did may have cancelled it.
+            callback, event.callback = event.callback, None
+            if callback is not None: callback()
 
     def close(self) -> None:
         """Ends the thread; nothing is called any more.  Not with the big lock held."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from itertools import islice
 from typing import Final
 
@@ -143,18 +143,23 @@ KINDS: Final = {
 """By a call's name, or how it begins: what its handle names."""
 
 
-def arguments(call: Call, k: Kernel, t: int, dice: Dice) -> list[int]:
-    """Arguments for a call that thread t makes; in one of 16 calls, one of them is hostile."""
+def arguments(call: Call, k: Kernel, t: int, dice: Dice, others: Mapping[str, Choose] = BY_NAME) -> list[int]:
+    """Arguments for a call that thread t makes, chosen by ``others`` where it has their names; in one of 16 calls, one
+    of them is hostile."""
     kind = KINDS.get(call.name) or KINDS.get(call.name.partition("_")[0], 0)
-    chosen = [_one(call, argument, k, t, dice, kind) for argument in call.arguments]
+    chosen = [_one(call, argument, k, t, dice, kind, others) for argument in call.arguments]
     if chosen and dice.chance(16): chosen[dice.roll() % len(chosen)] = dice.pick(HOSTILE)
     return chosen
 
 
-def _one(call: Call, argument: Argument, k: Kernel, t: int, dice: Dice, kind: int) -> int:
+def _one(
+    call: Call, argument: Argument, k: Kernel, t: int, dice: Dice, kind: int, others: Mapping[str, Choose]
+) -> int:
     if argument.name == "handle": return _handle(k, t, dice, kind)
-    choose = BY_NAME.get(f"{call.name} {argument.name}") or BY_NAME.get(argument.name, _small)
-    return choose(k, t, dice)
+    for name in (f"{call.name} {argument.name}", argument.name):
+        choose = others.get(name) or BY_NAME.get(name)
+        if choose is not None: return choose(k, t, dice)
+    return _small(k, t, dice)
 
 
-__all__ = ["HOSTILE", "arguments"]
+__all__ = ["HOSTILE", "Choose", "arguments"]
