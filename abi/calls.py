@@ -69,6 +69,8 @@ _HANDLE = _u64("handle", "a handle of the calling process")
 _RANGE_ERROR = (EINVAL, "not page aligned, empty, or outside 0x10000 .. 0x7f7fffffffff")
 
 _ENDPOINT = _u64("handle", "a handle of an endpoint")
+_DOMAIN = _u64("handle", "a handle of an IOMMU domain")
+_DEVICE = _u64("handle", "a handle of a device")
 _RIGHTS = _u64("rights", "any sum of AERO_SEND, AERO_RECEIVE, AERO_GRANT that the handle has; GRANT allows passing on")
 _TIMEOUT = _u64("timeout", "nanoseconds to wait at most; 0 not to wait; AERO_FOREVER")
 _ITEM = _u64("item", "what it carries: 0, AERO_SHARE(length, protection), AERO_MOVE(the same), AERO_HANDLE(rights)")
@@ -80,7 +82,7 @@ _CARRY_ERRORS = (
     (EPERM, "more rights or permissions than the sender has, a handle without GRANT, or one that cannot send"),
     (EFAULT, "a page that it carries is not mapped"),
     (EEXIST, "the other side has something mapped there"),
-    (EBUSY, "a page to be moved is mapped elsewhere too, or charged to another container"),
+    (EBUSY, "a page to be moved is mapped elsewhere too, or charged to another container; a device or domain in use"),
     (ENOMEM, "the other side's container has no quota for pages or page tables"),
 )
 _SEND_ERRORS = (
@@ -345,12 +347,13 @@ CALLS: Final[tuple[Call, ...]] = (
         (_u64("process", "a handle of a child that has not started"), _ENDPOINT, _RIGHTS),
         "the child's handle of the endpoint, for the parent to tell it",
         (
-            (ESRCH, "no such handle, or not a process's or not an endpoint's"),
-            (EBUSY, "the child has started"),
-            (EPERM, "the handle lacks GRANT, or no rights, or more than it has"),
+            (ESRCH, "no such handle, or not a process's, or not an endpoint's, device's or domain's"),
+            (EBUSY, "the child has started, or the device or domain is in use"),
+            (EPERM, "an endpoint's handle lacks GRANT, or no rights, or more than it has; rights for another object"),
             (ENOSPC, "the child has no free handle"),
+            (ENOMEM, "the child's container has no quota for the device's or domain's page"),
         ),
-        "Gives a child a handle to an endpoint.",
+        "Gives a child a handle to an endpoint; or a device or domain, which the caller then has no more.",
     ),
     Call(
         0x1015,
@@ -470,6 +473,89 @@ CALLS: Final[tuple[Call, ...]] = (
         ),
         "Ends a process with all its descendants, and the containers that they created, whatever they do; its status "
         "is 137.  The handle stays open until process_wait.",
+    ),
+    Call(
+        0x1030,
+        "domain_create",
+        (),
+        "a handle of the new domain",
+        (
+            (EBUSY, "the caller's container is ending"),
+            (ENOSPC, "no free handle"),
+            (ENOMEM, "no quota for the domain's page"),
+        ),
+        "Creates an IOMMU domain: the memory that devices attached to it can reach; none at first.",
+    ),
+    Call(
+        0x1031,
+        "domain_close",
+        (_DOMAIN,),
+        "0",
+        ((ESRCH, "no such handle, or not a domain's"), (EBUSY, "it maps something, or a device is attached to it")),
+        "Ends an empty IOMMU domain.",
+    ),
+    Call(
+        0x1032,
+        "domain_map",
+        (
+            _DOMAIN,
+            _ADDRESS,
+            _LENGTH,
+            _u64("iova", "where devices find it, a multiple of 4096 below 2^48"),
+            _u64("protection", "AERO_READ, or AERO_READ | AERO_WRITE"),
+        ),
+        "0",
+        (
+            (ESRCH, "no such handle, or not a domain's"),
+            (EINVAL, "a range or iova that is not valid, a 2 MiB page cut or aligned otherwise, another protection"),
+            (EFAULT, "a page of the range is not mapped, or is a 1 GiB page"),
+            (EPERM, "devices would be allowed more than the caller is"),
+            (EEXIST, "something is mapped at iova"),
+            (ENOSPC, "more than 512 pages and blocks, or more than 65535 in the domain"),
+        ),
+        "Lets the devices of a domain reach memory of the caller.  What is unmapped here stays until it is unmapped "
+        "there too.",
+    ),
+    Call(
+        0x1033,
+        "domain_unmap",
+        (_DOMAIN, _u64("iova", "a multiple of 4096"), _LENGTH),
+        "0",
+        (
+            (ESRCH, "no such handle, or not a domain's"),
+            (EINVAL, "not page aligned, empty, or the range cuts a 2 MiB page"),
+            (EFAULT, "a page of the range is not mapped"),
+            (ENOSPC, "more than 512 pages and blocks"),
+        ),
+        "Takes memory from the devices of a domain.",
+    ),
+    Call(
+        0x1034,
+        "device_attach",
+        (_DEVICE, _u64("domain", "a handle of a domain")),
+        "0",
+        ((ESRCH, "no such handles, or not a device's and a domain's"), (EBUSY, "the device is attached")),
+        "Lets a device reach the memory of a domain.",
+    ),
+    Call(
+        0x1035,
+        "device_detach",
+        (_DEVICE,),
+        "0",
+        ((ESRCH, "no such handle, or not a device's"), (EINVAL, "the device is not attached")),
+        "Has a device reach no memory any more.",
+    ),
+    Call(
+        0x1036,
+        "interrupt_bind",
+        (_DEVICE, _u64("endpoint", "a handle of an endpoint that can receive; 0 for none any more")),
+        "0",
+        (
+            (ESRCH, "no such handles, or not a device's and an endpoint's"),
+            (EPERM, "the endpoint's handle lacks RECEIVE"),
+            (EBUSY, "the device's interrupts are bound"),
+        ),
+        "Has the interrupts of a device signalled at an endpoint, where message_receive returns their number.",
     ),
 )
 

@@ -164,7 +164,7 @@ class Effects:
             elif kind == MAPPED:
                 if self._releases: self.settle()  # it may be among them, and is somebody's again
                 memory.ensure(p)
-            elif kind == MAPPED_BLOCK or kind == MAPPED_GIANT:
+            elif kind in (MAPPED_BLOCK, MAPPED_GIANT):
                 if self._releases: self.settle()
                 memory.ensure(p + PAGES_OF[kind] - 1)
                 memory.huge(p, PAGES_OF[kind])

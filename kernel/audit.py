@@ -9,9 +9,12 @@ from typing import Any
 from kernel import ledgers
 from kernel.check import CheckFailed
 from kernel.invariants import INVARIANTS
-from kernel.objects import CONTAINER, ENDPOINT, PROCESS, READY, TABLE, THREAD, Kernel
+from kernel.objects import CONTAINER, DEVICE, DOMAIN, ENDPOINT, PROCESS, READY, TABLE, THREAD, Kernel
 
-_KINDS = {"container": CONTAINER, "process": PROCESS, "thread": THREAD, "endpoint": ENDPOINT, "table": TABLE}
+_KINDS = {
+    "container": CONTAINER, "process": PROCESS, "thread": THREAD, "endpoint": ENDPOINT, "device": DEVICE,
+    "domain": DOMAIN, "table": TABLE,
+}  # fmt: skip
 
 
 _BESIDE = {
@@ -22,7 +25,7 @@ _BESIDE = {
 _COUNTED = {
     "threads": "thread_count", "handle_stack": "handle_listed", "stack": "listed", "free_stack": "free_count",
     "partial_stack": "partial_count", "partial_giant_stack": "partial_giant_count",
-    "children": "child_count", "members": "processes", "path": "depth",
+    "children": "child_count", "members": "processes", "path": "depth", "devices": "device_count",
 }  # fmt: skip
 """By row: the field that counts its items in use."""
 

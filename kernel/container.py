@@ -19,6 +19,7 @@ from kernel.objects import (
     CLOSING,
     CONTAINER,
     DEPTH_LIMIT,
+    DEVICE,
     ENDPOINT,
     MAPPED,
     MAPPED_BLOCK,
@@ -100,11 +101,12 @@ def container_end(k: Kernel, c: int) -> int:
 
 
 def page_inherit(k: Kernel, p: int) -> int:
-    """A step of ending a container without processes: page, block or giant p, which others still map, or endpoint p,
-    which others still name, passes to the parent, charge included, and is refunded there when the last use of it goes.
+    """A step of ending a container without processes: page, block or giant p, which others still map, endpoint p, which
+    others still name, or device p passes to the parent, charge included, and is refunded there when its last use goes.
     -EINVAL: not such a page."""
     P = k.page[p]
-    if P.kind != MAPPED and P.kind != MAPPED_BLOCK and P.kind != MAPPED_GIANT and P.kind != ENDPOINT: return -EINVAL
+    if P.kind != MAPPED and P.kind != MAPPED_BLOCK and P.kind != MAPPED_GIANT:
+        if P.kind != ENDPOINT and P.kind != DEVICE: return -EINVAL
     C = k.container[P.owner]
     if C.state != CLOSING or C.processes != 0: return -EINVAL
     A = k.container[C.parent]

@@ -168,29 +168,6 @@ def handle_close(k: Kernel, t: int, slot: int, generation: int) -> int:
     return OK
 
 
-def handle_give(
-    k: Kernel, t: int, child: int, child_generation: int, slot: int, generation: int, rights: int
-) -> int:
-    """Running thread t gives a child process that has not started a handle to the endpoint it names.  Returns the
-    child's handle; -EINVAL: t does not run; -ESRCH: not a handle of a process, or not of an endpoint; -EBUSY: the child
-    has started; -EPERM: the handle may not be passed on, or no or more rights; -ENOSPC: the child has no free
-    handle."""
-    T = k.thread[t]
-    if T.state != RUNNING: return -EINVAL
-    s = T.process
-    d = object_of(k, s, child, child_generation)
-    if d == 0: return -ESRCH
-    if k.page[d].kind != PROCESS: return -ESRCH
-    e = endpoint_of(k, s, slot, generation)
-    if e == 0: return -ESRCH
-    if k.process[d].state != NEW: return -EBUSY
-    S = k.process[s]
-    held = S.handle_rights[slot]
-    if not may_grant(held) or not rights_within(rights, held): return -EPERM
-    if not handle_available(k, d): return -ENOSPC
-    return handle_value(k, d, name_endpoint(k, d, e, rights, S.handle_badge[slot]))
-
-
 def unset_pager(k: Kernel, d: int) -> None:
     """Process d has no pager any more."""
     D = k.process[d]

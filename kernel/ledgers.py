@@ -19,6 +19,8 @@ from kernel.objects import (
     SEND,
     Block,
     Container,
+    Device,
+    Domain,
     Giant,
     Kernel,
     Ledger,
@@ -125,6 +127,24 @@ def _endpoint_names(ledger: Ledger, process: Process, old: Any) -> None:
         _name(ledger, process.handle_object[slot], process.handle_rights[slot], 1)
 
 
+def region_of(m: int, w: int) -> int:
+    """The region of domain m that holds I/O virtual page w, as one number."""
+    return m << 32 | w // BLOCK_PAGES
+
+
+def _reachable(ledger: Ledger, domain: Domain, old: Any) -> None:
+    for index, before in old.map_page.items():
+        after = domain.map_page[index]
+        _move(ledger.mappings, before, after)
+        ledger.reachable[domain.id] += (after != 0) - (before != 0)
+        ledger.regions[region_of(domain.id, index)] += (after != 0) - (before != 0)
+
+
+def _interrupts(ledger: Ledger, device: Device, old: Any) -> None:
+    _name(ledger, old.endpoint, SEND, -1)
+    _name(ledger, device.endpoint, SEND, 1)
+
+
 def _pager(ledger: Ledger, process: Process, old: Any) -> None:
     _name(ledger, old.pager, SEND, -1)
     _name(ledger, process.pager, SEND, 1)
@@ -152,6 +172,8 @@ RULES: Final[dict[str, tuple[tuple[frozenset[str], Rule], ...]]] = {
         (frozenset({"handle_object", "handle_rights"}), _endpoint_names),
         (frozenset({"pager"}), _pager),
     ),
+    "device": ((frozenset({"endpoint"}), _interrupts),),
+    "domain": ((frozenset({"map_page"}), _reachable),),
 }  # fmt: skip
 """By table: how a ledger follows an object of which any of these fields was written, given what it was.  (An old row
 holds the items that were written, and no others.)"""
@@ -176,6 +198,14 @@ def count(k: Kernel) -> Ledger:
         for slot, rights in process.handle_rights.items():
             _name(ledger, process.handle_object[slot], rights, 1)
         _name(ledger, process.pager, SEND, 1)
+    for device in k.device.values():
+        _name(ledger, device.endpoint, SEND, 1)
+    for domain in k.domain.values():
+        for index, number in domain.map_page.items():
+            if number == 0: continue
+            ledger.mappings[number] += 1
+            ledger.reachable[domain.id] += 1
+            ledger.regions[region_of(domain.id, index)] += 1
     for container in k.container.values():
         ledger.promised_pages += container.pages
         ledger.promised_blocks += container.blocks

@@ -26,11 +26,8 @@ from kernel.endpoint import (
     free_if_unused,
     join_queue,
     leave_queue,
-    may_grant,
     may_receive,
     may_send,
-    name_endpoint,
-    rights_within,
 )  # fmt: skip
 from kernel.handles import handle_available
 from kernel.objects import (
@@ -46,6 +43,7 @@ from kernel.objects import (
     THREAD,
     Kernel,
 )  # fmt: skip
+from kernel.passing import pass_handle, passing_refusal
 from kernel.scheduler import enqueue
 
 
@@ -64,15 +62,12 @@ def message_accept(k: Kernel, t: int, window: int, pages: int, takes: int) -> in
 
 def item_refusal(k: Kernel, s: int, item: int, first: int, count: int, rights: int, moved: int, u: int) -> int:
     """OK if thread u can take what a message of process s carries (pages: all ``moved`` already); else -EPROTO,
-    -EMSGSIZE, -ESRCH or -EPERM."""
+    -EMSGSIZE, or what ``passing_refusal`` says."""
     if item == 0: return OK
     U = k.thread[u]
     if item == HANDLE:
         if U.takes != 1 or not handle_available(k, U.process): return -EPROTO
-        if endpoint_of(k, s, first, count) == 0: return -ESRCH
-        held = k.process[s].handle_rights[first]
-        if not may_grant(held) or not rights_within(rights, held): return -EPERM
-        return OK
+        return passing_refusal(k, s, first, count, rights, U.process)
     if U.fault != 0:
         if count != 1: return -EMSGSIZE
     else:
@@ -81,13 +76,12 @@ def item_refusal(k: Kernel, s: int, item: int, first: int, count: int, rights: i
     return OK if moved == count else -EPROTO
 
 
-def take_item(k: Kernel, s: int, item: int, first: int, count: int, rights: int, u: int) -> None:
+def take_item(k: Kernel, s: int, item: int, first: int, rights: int, u: int) -> None:
     """Thread u gets what a message of process s carries."""
     if item == 0: return
     U = k.thread[u]
     if item == HANDLE:
-        e = endpoint_of(k, s, first, count)
-        name_endpoint(k, U.process, e, rights, k.process[s].handle_badge[first])
+        pass_handle(k, s, first, rights, U.process)
         return
     if U.fault != 0: return
     U.window = 0
@@ -162,7 +156,7 @@ def message_send(
         refusal = item_refusal(k, s, item, first, count, rights, moved, u)
         if refusal != OK: return refusal
         leave_queue(k, u)
-        take_item(k, s, item, first, count, rights, u)
+        take_item(k, s, item, first, rights, u)
         U = k.thread[u]
         U.waits = 0
         enqueue(k, u)
@@ -186,7 +180,7 @@ def call_through(
         refusal = item_refusal(k, s, item, first, count, rights, moved, u)
         if refusal != OK: return refusal
         leave_queue(k, u)
-        take_item(k, s, item, first, count, rights, u)
+        take_item(k, s, item, first, rights, u)
         U = k.thread[u]
         U.waits = 0
         U.caller = t
@@ -254,7 +248,7 @@ def message_receive(k: Kernel, t: int, slot: int, generation: int, wait: int, mo
         refusal = item_refusal(k, U.process, U.item, U.item_first, U.item_count, U.item_rights, moved, t)
         if refusal != OK: return refusal
         leave_queue(k, u)
-        take_item(k, U.process, U.item, U.item_first, U.item_count, U.item_rights, t)
+        take_item(k, U.process, U.item, U.item_first, U.item_rights, t)
         clear_item(k, u)
         if U.waits == CALLING:
             U.waits = AWAITING
@@ -290,7 +284,7 @@ def message_reply(k: Kernel, t: int, item: int, first: int, count: int, rights: 
     if u == 0: return -ESRCH
     refusal = item_refusal(k, T.process, item, first, count, rights, moved, u)
     if refusal != OK: return refusal
-    take_item(k, T.process, item, first, count, rights, u)
+    take_item(k, T.process, item, first, rights, u)
     end_call(k, t, u)
     enqueue(k, u)
     return OK
@@ -315,7 +309,7 @@ def message_reply_receive(
     if E.signals != 0: return -EBUSY
     if E.head != 0 and E.receiving == 0: return -EBUSY
     if E.senders == 0 and E.timer == 0: return -EPIPE
-    take_item(k, s, item, first, count, rights, u)
+    take_item(k, s, item, first, rights, u)
     end_call(k, t, u)
     leave_core(k, t, RECEIVING)
     join_queue(k, e, t, 1)

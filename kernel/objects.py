@@ -26,9 +26,12 @@ THREAD: Final = 6
 ENDPOINT: Final = 7
 MAPPED_GIANT: Final = 8
 """The first page of a 1 GiB giant that address spaces map by one entry."""
+DEVICE: Final = 9
+DOMAIN: Final = 10
 
 KIND_NAMES: Final = (
-    "free", "mapped", "mapped 2 MiB", "table", "container", "process", "thread", "endpoint", "mapped 1 GiB",
+    "free", "mapped", "mapped 2 MiB", "table", "container", "process", "thread", "endpoint", "mapped 1 GiB", "device",
+    "domain",
 )  # fmt: skip
 
 PAGES_OF: Final = {MAPPED: 1, MAPPED_BLOCK: BLOCK_PAGES, MAPPED_GIANT: GIANT_PAGES}
@@ -78,6 +81,14 @@ SHARE: Final = 1
 MOVE: Final = 2
 """Pages, with their charge: the sender has them no more."""
 HANDLE: Final = 3
+
+# IOMMU domains.
+DOMAIN_PAGES: Final = 1 << 36
+"""4 KiB pages of I/O virtual addresses: 48 bits of them, in bytes."""
+DOMAIN_MAPPINGS: Final = 65535
+"""Mappings in a domain at most: what VFIO takes by default."""
+REGION_BLOCK: Final = 513
+"""What Domain.regions counts where one 2 MiB block is mapped: more than 512 pages could be."""
 
 # Process states.
 NEW: Final = 1
@@ -420,6 +431,49 @@ class Endpoint(Object):
         """1 if a timer is bound to it."""
 
 
+class Device(Object):
+    """A device that the host lends: held by one process, in one IOMMU domain, or in none and then without DMA."""
+
+    __slots__ = ("holder", "holder_slot", "domain", "place", "endpoint")
+    table_name = "device"
+
+    def __init__(self, id: int) -> None:
+        self.id = id
+        self.holder: int = 0
+        """The process that has the handle to it; 0: the host may give it to one."""
+        self.holder_slot: int = 0
+        self.domain: int = 0
+        """The domain it is attached to."""
+        self.place: int = 0
+        """Its place among the domain's devices."""
+        self.endpoint: int = 0
+        """Where its interrupts are signalled; 0 for nowhere."""
+
+
+class Domain(Object):
+    """An IOMMU domain: what memory the devices attached to it can reach, by I/O virtual page numbers."""
+
+    __slots__ = ("holder", "holder_slot", "device_count", "devices", "mappings", "map_page", "map_permission",
+                 "regions")  # fmt: skip
+    table_name = "domain"
+
+    def __init__(self, id: int) -> None:
+        self.id = id
+        self.holder: int = 0
+        self.holder_slot: int = 0
+        self.device_count: int = 0
+        self.devices: Row = Row()
+        """Entries 0 to device_count - 1."""
+        self.mappings: int = 0
+        """Entries in map_page."""
+        self.map_page: Row = Row()
+        """I/O virtual page -> the page, or a block's first page, there."""
+        self.map_permission: Row = Row()
+        """READ, or READ | WRITE: what a device may do."""
+        self.regions: Row = Row()
+        """By 2 MiB of addresses: 4 KiB pages mapped there, or REGION_BLOCK."""
+
+
 class PageTable(Object):
     """A 512-entry table page of one address space, level 4 (root) to 1."""
 
@@ -500,7 +554,7 @@ class Ledger:
     """Counts and sums over all objects, kept beside the state for the invariants to speak of (kernel.ledgers)."""
 
     __slots__ = ("owned", "owned_blocks", "owned_giants", "in_use", "blocks_in_use", "mappings", "used", "mapped",
-                 "handles", "namings", "senders", "receivers", "free_pages", "free_blocks",
+                 "handles", "regions", "reachable", "namings", "senders", "receivers", "free_pages", "free_blocks",
                  "promised_pages", "promised_blocks", "promised_giants")  # fmt: skip
 
     def __init__(self) -> None:
@@ -522,6 +576,10 @@ class Ledger:
         """process -> virtual pages mapped"""
         self.handles: Row = Row()
         """process -> handles open"""
+        self.regions: Row = Row()
+        """domain and region (Domain.regions), as one number -> what is mapped there"""
+        self.reachable: Row = Row()
+        """domain -> I/O virtual pages mapped"""
         self.namings: Row = Row()
         """endpoint -> handles to it and processes whose pager it is"""
         self.senders: Row = Row()
@@ -539,8 +597,8 @@ class Ledger:
 class Kernel:
     """The whole state of the microkernel."""
 
-    __slots__ = ("memory", "page", "block", "giant", "container", "process", "thread", "endpoint", "table", "core",
-                 "cores", "root", "ledger", "journal", "log")  # fmt: skip
+    __slots__ = ("memory", "page", "block", "giant", "container", "process", "thread", "endpoint", "device", "domain",
+                 "table", "core", "cores", "root", "ledger", "journal", "log")  # fmt: skip
 
     def __init__(self) -> None:
         self.memory: Memory = Memory(0)
@@ -551,6 +609,8 @@ class Kernel:
         self.process: Table[Process] = Table(Process)
         self.thread: Table[Thread] = Table(Thread)
         self.endpoint: Table[Endpoint] = Table(Endpoint)
+        self.device: Table[Device] = Table(Device)
+        self.domain: Table[Domain] = Table(Domain)
         self.table: Table[PageTable] = Table(PageTable)
         self.core: Table[Core] = Table(Core)
         self.cores: int = 0
@@ -562,6 +622,7 @@ class Kernel:
 
 
 TABLES: Final[dict[int, str]] = {
-    CONTAINER: "container", PROCESS: "process", THREAD: "thread", ENDPOINT: "endpoint", TABLE: "table",
+    CONTAINER: "container", PROCESS: "process", THREAD: "thread", ENDPOINT: "endpoint", DEVICE: "device",
+    DOMAIN: "domain", TABLE: "table",
 }  # fmt: skip
 """The table that holds the object a page of this kind is charged for."""

@@ -21,6 +21,8 @@ from kernel.objects import (
     BLOCKED,
     CLOSING,
     CONTAINER,
+    DEVICE,
+    DOMAIN,
     ENDED,
     ENDING,
     ENDPOINT,
@@ -239,14 +241,17 @@ def free_process(k: Kernel, s: int) -> None:
 def handle_drop(k: Kernel, s: int, slot: int) -> int:
     """A step of ending process s: it gives up the handle in ``slot``.  A child that has ended is freed, one that never
     started ends; one that runs goes on with no holder; a container, which nobody could end any more, begins to end.
-    -EINVAL: s is not ending; -ESRCH: the slot is empty; -EBUSY: s still has threads."""
+    -EINVAL: s is not ending; -ESRCH: the slot is empty; -EBUSY: s still has threads, or it is a device or
+    domain, which have steps of their own."""
     if k.page[s].kind != PROCESS: return -EINVAL
     S = k.process[s]
     if S.state != ENDING: return -EINVAL
     if S.thread_count != 0: return -EBUSY
     o = S.handle_object[slot]
     if o == 0: return -ESRCH
-    if k.page[o].kind == ENDPOINT:
+    kind = k.page[o].kind
+    if kind >= DEVICE and kind <= DOMAIN: return -EBUSY
+    if kind == ENDPOINT:
         drop_endpoint(k, s, slot)
         return OK
     close_handle(k, s, slot)

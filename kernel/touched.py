@@ -57,6 +57,9 @@ BEYOND: Final[dict[str, tuple[Beyond, ...]]] = {
         ("head", "thread", ("head",), ("message_queue", "message_ends")),
         ("tail", "thread", ("tail", "ticket"), ("message_queue", "message_ends")),
     ),
+    "device": (
+        ("endpoint", "endpoint", ("endpoint",), ("endpoint_references",)),
+    ),
     "core": (
         ("current", "thread", ("current",), ("thread_running",)),
         ("head", "thread", ("head",), ("thread_queue", "queue_ends")),
@@ -73,8 +76,10 @@ ROWS_BEYOND: Final[dict[tuple[str, str], tuple[tuple[str, tuple[str, ...]], ...]
     ("process", "children"): (("process", ("process_parent",)),),
     ("process", "handle_object"): (
         ("thread", ("thread_handle",)), ("process", ("process_holder",)), ("container", ("container_holder",)),
-        ("endpoint", ("endpoint_references",)),
+        ("endpoint", ("endpoint_references",)), ("device", ("device_holder",)), ("domain", ("domain_holder",)),
     ),
+    ("domain", "devices"): (("device", ("device_domain",)),),
+    ("domain", "map_page"): (("page", ("page_references",)),),
     ("container", "children"): (("container", ("container_place",)),),
     ("container", "members"): (("process", ("process_place",)),),
     ("memory", "free_stack"): (("giant", ("giant_position",)),),
@@ -89,6 +94,7 @@ ITEM_OF: Final[dict[tuple[str, str], str]] = {
     ("process", "handle_generation"): "process.handle_object",
     ("process", "handle_rights"): "process.handle_object",
     ("process", "handle_badge"): "process.handle_object",
+    ("domain", "map_permission"): "domain.map_page",
 }
 """Rows whose items clauses over another row of the same object are about, at the same index."""
 
@@ -108,6 +114,11 @@ LED_TO: Final[dict[str, tuple[tuple[str, str, str, tuple[str, ...]], ...]]] = {
         ("container.members", "container", "place", ("container", "place")),
         ("process.children", "parent", "position", ("parent", "position")),
     ),
+    "device": (
+        ("process.handle_object", "holder", "holder_slot", ("holder", "holder_slot")),
+        ("domain.devices", "domain", "place", ("domain", "place")),
+    ),
+    "domain": (("process.handle_object", "holder", "holder_slot", ("holder", "holder_slot")),),
     "container": (
         ("process.handle_object", "holder", "holder_slot", ("holder", "holder_slot")),
         ("container.children", "parent", "position", ("parent", "position")),
@@ -129,6 +140,7 @@ COUNTS: Final[dict[tuple[str, str], tuple[str, int, tuple[str, ...]]]] = {
     ("process", "thread_count"): ("threads", 0, ("thread_position",)),
     ("process", "handle_listed"): ("handle_stack", 1, ()),
     ("process", "child_count"): ("children", 0, ("process_parent",)),
+    ("domain", "device_count"): ("devices", 0, ("device_domain",)),
     ("container", "depth"): ("path", 0, ()),
     ("container", "child_count"): ("children", 0, ("container_place",)),
     ("container", "processes"): ("members", 0, ("process_place",)),
@@ -157,7 +169,8 @@ LONGEST: Final = 4096
 
 OBJECTS: Final[dict[str, dict[str, Clause]]] = {
     table: {clause.name: clause for clause in INVARIANTS.values() if clause.domain == (table,)}
-    for table in ("memory", "page", "block", "giant", "container", "process", "thread", "table", "endpoint", "core")
+    for table in ("memory", "page", "block", "giant", "container", "process", "thread", "table", "endpoint", "device",
+                  "domain", "core")
 }
 ITEMS: Final[dict[str, list[Clause]]] = {
     domain: [clause for clause in INVARIANTS.values() if clause.domain == (domain,)]
@@ -337,6 +350,8 @@ class Evaluation:
             for target, names in ROWS_BEYOND.get((table, row), ()):
                 clauses = [OBJECTS[target][name] for name in names]
                 self._reaches(target, clauses, f"o{n}.{row}[journal[{j}][2]]", f"journal[{j}][3]")
+            if (table, row) == ("domain", "map_page"):
+                self._evaluate(ITEMS["domain.regions"], f"id{n}, journal[{j}][2] // 512")
             if (table, row) == ("process", "handle_rights"):  # what the slot names, the row beside says
                 clauses = [OBJECTS["endpoint"]["endpoint_references"]]
                 self._reaches("endpoint", clauses, f"o{n}.handle_object[journal[{j}][2]]")

@@ -13,6 +13,8 @@ from kernel.objects import (
     Block,
     Container,
     Core,
+    Device,
+    Domain,
     Endpoint,
     Giant,
     Kernel,
@@ -64,11 +66,14 @@ def _old_class(of: type[Object]) -> type[OldObject]:
 
 
 OLD_CLASSES: Final[dict[type[Object], type[OldObject]]] = {
-    of: _old_class(of) for of in (Memory, Giant, Block, Page, Container, Process, Thread, Endpoint, PageTable, Core)
+    of: _old_class(of)
+    for of in (Memory, Giant, Block, Page, Container, Process, Thread, Endpoint, Device, Domain, PageTable, Core)
 }
 
 
-TABLE_NAMES: Final = ("page", "block", "giant", "container", "process", "thread", "endpoint", "table", "core")
+TABLE_NAMES: Final = (
+    "page", "block", "giant", "container", "process", "thread", "endpoint", "device", "domain", "table", "core",
+)  # fmt: skip
 
 
 class OldTable(dict[int, Any]):
@@ -88,8 +93,8 @@ def _old_table(live: dict[int, Any]) -> OldTable:
 class OldKernel:
     """The state as it was."""
 
-    __slots__ = ("written", "page", "block", "giant", "container", "process", "thread", "endpoint", "table", "core",
-                 "cores", "root")  # fmt: skip
+    __slots__ = ("written", "page", "block", "giant", "container", "process", "thread", "endpoint", "device", "domain",
+                 "table", "core", "cores", "root")  # fmt: skip
 
     def __init__(self, k: Kernel) -> None:
         self.written: dict[str, OldTable] = {name: _old_table(getattr(k, name)) for name in TABLE_NAMES}
@@ -102,6 +107,8 @@ class OldKernel:
         self.process: Any = self.written["process"]
         self.thread: Any = self.written["thread"]
         self.endpoint: Any = self.written["endpoint"]
+        self.device: Any = self.written["device"]
+        self.domain: Any = self.written["domain"]
         self.table: Any = self.written["table"]
         self.core: Any = self.written["core"]
         self.cores = k.cores

@@ -11,13 +11,14 @@ from __future__ import annotations
 
 from kernel.calls.base import Step
 from kernel.calls.containers import ContainerCalls
-from kernel.calls.messages import Delivery, MessageCalls
+from kernel.calls.devices import DeviceCalls
+from kernel.calls.messages import Delivery
 from kernel.calls.processes import ProcessCalls
 from kernel.calls.ranges import Piece, effective, indices, protection_valid, range_valid
 from kernel.calls.threads import ThreadCalls
 
 
-class System(ThreadCalls, ProcessCalls, ContainerCalls, MessageCalls):
+class System(ThreadCalls, ProcessCalls, ContainerCalls, DeviceCalls):
     """The native system calls of a kernel, and what the host asks of it."""
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from abi.errors import OK
 from kernel.calls.memory import MemoryCalls
@@ -10,6 +10,8 @@ from kernel.objects import (
     ACTIVE,
     ALIVE,
     CONTAINER,
+    DEVICE,
+    DOMAIN,
     ENDED,
     ENDING,
     ENDPOINT,
@@ -22,9 +24,13 @@ from kernel.objects import (
 )  # fmt: skip
 
 if TYPE_CHECKING:
-    from kernel import container, process, thread
+    from kernel import container, device, process, thread
 else:
-    from kernel.journaled import container, process, thread
+    from kernel.journaled import container, device, process, thread
+
+
+INHERITED: Final = (MAPPED, MAPPED_BLOCK, MAPPED_GIANT, ENDPOINT, DEVICE)
+"""What outlives its container, with the parent."""
 
 
 class Endings(MemoryCalls):
@@ -41,6 +47,7 @@ class Endings(MemoryCalls):
             if k.page[s].kind != PROCESS or S.state != ENDING: continue
             while S.thread_count:
                 step(thread.thread_end, S.threads[S.thread_count - 1])
+            self.release_devices(s)
             for v, p in list(S.map_page.items()):
                 if p: self.unmap_piece(s, v, k.page[p].kind == MAPPED_BLOCK)
             while S.child_count:
@@ -55,6 +62,29 @@ class Endings(MemoryCalls):
             result = step(process.process_finish, s)
             assert result == OK, result
             if k.page[pager].kind == ENDPOINT: self.hang_up(pager)
+
+    def release_devices(self, s: int) -> None:
+        """Takes its devices from process s, which is ending, so that nothing reaches its memory; then its domains."""
+        k, step = self.k, self.step
+        held = [o for o in k.process[s].handle_object.values() if o and k.page[o].kind in (DEVICE, DOMAIN)]
+        for o in held:
+            if k.page[o].kind != DEVICE: continue
+            e = k.device[o].endpoint
+            step(device.device_release, o)
+            if e: self.hang_up(e)
+        for m in held:
+            if k.page[m].kind != DOMAIN: continue
+            for w, p in list(k.domain[m].map_page.items()):
+                if p: self.unmap_for_devices(m, w)
+            step(device.domain_release, m)
+
+    def unmap_for_devices(self, m: int, w: int) -> None:
+        """Removes what domain m maps at I/O virtual page w."""
+        result = self.step(device.domain_unmap, m, w)
+        assert result == OK, result
+        M = self.k.domain[m]
+        M.map_page.pop(w, None)  # what is kept is what is mapped, not all that ever was
+        M.map_permission.pop(w, None)
 
     def killed_with(self, s: int) -> list[int]:
         """Process s and, if it was killed, all its descendants, which are then killed too: each behind its parent."""
@@ -86,8 +116,7 @@ class Endings(MemoryCalls):
                 if k.process[s].state in (NEW, ALIVE): step(process.process_end, s, KILLED)
                 self.take_down(s)
                 if k.page[s].kind == PROCESS and k.process[s].state == ENDED: step(process.process_forget, s)
-            passing = (MAPPED, MAPPED_BLOCK, MAPPED_GIANT, ENDPOINT)
-            for p in [p for p, P in k.page.items() if P.owner == ending and P.kind in passing]:
+            for p in [p for p, P in k.page.items() if P.owner == ending and P.kind in INHERITED]:
                 step(container.page_inherit, p)
             result = step(container.container_finish, ending)
             assert result == OK, result

@@ -17,9 +17,9 @@ from kernel.calls.ranges import effective, indices, range_valid
 from kernel.objects import HANDLE, MAPPED_BLOCK, MOVE, PROCESS, SHARE, Kernel, Thread
 
 if TYPE_CHECKING:
-    from kernel import endpoint, message, sharing
+    from kernel import endpoint, message, passing, sharing
 else:
-    from kernel.journaled import endpoint, message, sharing
+    from kernel.journaled import endpoint, message, passing, sharing
 
 FOREVER: Final = (1 << 64) - 1
 """A timeout that never comes; 0 is one that is over at once."""
@@ -103,7 +103,7 @@ class MessageCalls(Endings):
 
     def handle_give(self, t: int, process: int, handle: int, rights: int) -> int:
         return self.step(
-            endpoint.handle_give, t, process % 65536, process >> 16, handle % 65536, handle >> 16, min(rights, 8)
+            passing.handle_give, t, process % 65536, process >> 16, handle % 65536, handle >> 16, min(rights, 8)
         )
 
     def pager_set(self, t: int, process: int, handle: int) -> int:

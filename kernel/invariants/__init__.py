@@ -39,8 +39,10 @@ class Clause(NamedTuple):
 COUNTED_FROM: Final[dict[str, tuple[str, ...]]] = {
     "owned": ("page", "owner"), "owned_blocks": ("block", "owner"), "owned_giants": ("giant", "owner"),
     "in_use": ("page", "kind", "block"), "blocks_in_use": ("block", "kind", "giant"),
-    "mappings": ("process", "map_page"), "used": ("table", "entry"), "mapped": ("process", "map_page"),
-    "handles": ("process", "handle_object"), "namings": ("process", "handle_object", "handle_rights", "pager"),
+    "mappings": ("process", "domain", "map_page"), "used": ("table", "entry"), "mapped": ("process", "map_page"),
+    "handles": ("process", "handle_object"),
+    "namings": ("process", "handle_object", "handle_rights", "pager", "device", "endpoint"),
+    "reachable": ("domain", "map_page"), "regions": ("domain", "map_page"),
     "free_pages": ("block", "kind", "carved", "listed"), "free_blocks": ("giant", "kind", "carved", "listed"),
     "promised_pages": ("container", "pages"), "promised_blocks": ("container", "blocks"),
     "promised_giants": ("container", "giants"),
@@ -78,9 +80,9 @@ def live(k: Kernel, id: int, kind: int) -> bool:
     return k.page[id].kind == kind
 
 
-from kernel.invariants import address_spaces, containers, endpoints, memory, messages, processes, threads  # noqa: E402  (they register themselves)
+from kernel.invariants import address_spaces, containers, devices, endpoints, memory, messages, processes, threads  # noqa: E402  (they register themselves)
 
 __all__ = [
-    "INVARIANTS", "Clause", "address_spaces", "containers", "endpoints", "invariant", "live", "memory", "messages",
-    "processes", "threads",
+    "INVARIANTS", "Clause", "address_spaces", "containers", "devices", "endpoints", "invariant", "live", "memory",
+    "messages", "processes", "threads",
 ]  # fmt: skip

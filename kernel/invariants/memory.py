@@ -13,6 +13,7 @@ from kernel.objects import (
     BLOCK_SPLIT,
     BLOCK_WHOLE,
     CONTAINER,
+    DOMAIN,
     FREE,
     GIANT_FREE,
     GIANT_SPLIT,
@@ -29,7 +30,7 @@ def page_owner(k: Kernel, p: int) -> bool:
     """A page is free and nobody's, or of a known kind and charged to a container."""
     P = k.page[p]
     if P.kind == FREE: return P.owner == 0
-    if P.kind < FREE or P.kind > MAPPED_GIANT: return False
+    if P.kind < FREE or P.kind > DOMAIN: return False
     return k.page[P.owner].kind == CONTAINER
 
 

@@ -8,6 +8,8 @@ from kernel.objects import (
     BLOCKED,
     CONTAINER,
     DEAD,
+    DEVICE,
+    DOMAIN,
     ENDED,
     ENDING,
     ENDPOINT,
@@ -114,14 +116,16 @@ def process_handles(k: Kernel, s: int) -> bool:
 
 @invariant("process.handle_object")
 def handle_object(k: Kernel, s: int, i: int) -> bool:
-    """An open handle has a generation and names an endpoint, or a thread, process or container that knows the slot; a
-    closed slot is clean."""
+    """An open handle has a generation and names an endpoint, or a thread, process, container, device or domain that
+    knows the slot; a closed slot is clean."""
     S = k.process[s]
     o = S.handle_object[i]
     if o == 0: return S.handle_generation[i] == 0
     if k.page[s].kind != PROCESS or i < 0 or i >= S.handle_carved: return False
     if S.handle_generation[i] < 1 or S.handle_generation[i] > S.handle_opened: return False
     if k.page[o].kind == ENDPOINT: return True
+    if k.page[o].kind == DEVICE: return k.device[o].holder == s and k.device[o].holder_slot == i
+    if k.page[o].kind == DOMAIN: return k.domain[o].holder == s and k.domain[o].holder_slot == i
     if k.page[o].kind == THREAD: return k.thread[o].process == s and k.thread[o].holder_slot == i
     if k.page[o].kind == CONTAINER: return k.container[o].holder == s and k.container[o].holder_slot == i
     return k.page[o].kind == PROCESS and k.process[o].holder == s and k.process[o].holder_slot == i

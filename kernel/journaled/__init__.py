@@ -20,8 +20,8 @@ from types import CodeType, ModuleType
 from typing import Final
 
 TRANSITIONS: Final = (
-    "page_allocator", "page_table", "sharing", "scheduler", "handles", "endpoint", "message", "thread", "process",
-    "container",
+    "page_allocator", "page_table", "sharing", "scheduler", "handles", "endpoint", "device", "passing", "message",
+    "thread", "process", "container",
 )  # fmt: skip
 """The modules of ``kernel`` that hold transitions."""
 

@@ -106,6 +106,7 @@ NOTHING: Final = _Nothing({}, ())
 from kernel.specs import (  # noqa: E402  (they register themselves)
     address_spaces,
     containers,
+    devices,
     endpoints,
     messages,
     processes,
@@ -116,7 +117,6 @@ from kernel.specs import (  # noqa: E402  (they register themselves)
 )
 
 __all__ = [
-    "NOTHING", "SPECIFICATIONS", "Frame", "Specification", "State", "address_spaces", "containers", "endpoints",
-    "messages", "processes", "quotas", "scheduling", "sharing",
-    "specification", "threads",
+    "NOTHING", "SPECIFICATIONS", "Frame", "Specification", "State", "address_spaces", "containers", "devices",
+    "endpoints", "messages", "processes", "quotas", "scheduling", "sharing", "specification", "threads",
 ]  # fmt: skip

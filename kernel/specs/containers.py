@@ -9,6 +9,7 @@ from kernel.objects import (
     CLOSING,
     CONTAINER,
     DEPTH_LIMIT,
+    DEVICE,
     ENDPOINT,
     FREE,
     MAPPED,
@@ -89,7 +90,7 @@ def page_inherit(old: State, new: State, f: Frame, result: int, p: int) -> bool:
     """The page, mapped or named as before, is the parent's, who is charged for it out of nobody's quota."""
     P = old.page[p]
     c = P.owner
-    if P.kind not in (MAPPED, MAPPED_BLOCK, MAPPED_GIANT, ENDPOINT): return result == -EINVAL
+    if P.kind not in (MAPPED, MAPPED_BLOCK, MAPPED_GIANT, ENDPOINT, DEVICE): return result == -EINVAL
     if old.container[c].state != CLOSING or old.container[c].processes != 0: return result == -EINVAL
     a = old.container[c].parent
     field = {MAPPED_BLOCK: "used_blocks", MAPPED_GIANT: "used_giants"}.get(P.kind, "used_pages")

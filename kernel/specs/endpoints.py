@@ -102,26 +102,6 @@ def handle_close(old: State, new: State, f: Frame, result: int, t: int, slot: in
     return result == 0 and endpoint_dropped(old, new, f, s, slot)
 
 
-@specification
-def handle_give(
-    old: State, new: State, f: Frame, result: int,
-    t: int, child: int, child_generation: int, slot: int, generation: int, rights: int,
-) -> bool:  # fmt: skip
-    """The child has a handle to the same endpoint, with some of the rights and the same badge."""
-    if old.thread[t].state != RUNNING: return result == -EINVAL
-    s = old.thread[t].process
-    d = named(old, s, child, child_generation)
-    e = endpoint_named(old, s, slot, generation)
-    if d == 0 or old.page[d].kind != PROCESS or e == 0: return result == -ESRCH
-    if old.process[d].state != NEW: return result == -EBUSY
-    held = old.process[s].handle_rights[slot]
-    if not held & GRANT or not 1 <= rights <= ALL or rights & ~held: return result == -EPERM
-    if not handle_room(old, d): return result == -ENOSPC
-    return counted(old, new, f, e, rights, 1) and endpoint_handle_opened(
-        old, new, f, d, result, e, rights, old.process[s].handle_badge[slot]
-    )
-
-
 def pager_unset(old: State, new: State, f: Frame, d: int, beside: int = 0) -> bool:
     """Process d has no pager; the endpoint that was one has a reference less.  ``beside``: how many pages more d's
     container is no longer charged for."""

@@ -8,7 +8,6 @@ from kernel.objects import (
     BLOCKED,
     CALLING,
     ENDPOINT,
-    GRANT,
     HANDLE,
     HANDLES,
     MOVE,
@@ -21,7 +20,8 @@ from kernel.objects import (
     THREAD,
 )  # fmt: skip
 from kernel.specs import Frame, State, specification
-from kernel.specs.endpoints import ALL, counted, endpoint_freed_if_unused, endpoint_handle_opened, endpoint_named
+from kernel.specs.devices import passed, passing_refused
+from kernel.specs.endpoints import endpoint_freed_if_unused, endpoint_named
 from kernel.specs.scheduling import off_core, queued_last
 
 ITEM = ("item", "item_first", "item_count", "item_rights", "badge")
@@ -48,15 +48,12 @@ def refused(old: State, s: int, item: Item, moved: int, u: int) -> int:
         if count > pages: return -EMSGSIZE
         return 0 if moved == count else -EPROTO
     if U.takes != 1 or old.process[U.process].handle_count >= HANDLES: return -EPROTO
-    if endpoint_named(old, s, first, count) == 0: return -ESRCH
-    held = old.process[s].handle_rights[first]
-    return 0 if held & GRANT and 1 <= rights <= ALL and not rights & ~held else -EPERM
+    return passing_refused(old, s, first, count, rights, U.process)
 
 
 def taken(old: State, new: State, f: Frame, s: int, item: Item, u: int) -> bool:
-    """Thread u has what the message carried: its process another handle to the same endpoint; of pages, its window is
-    used up."""
-    kind, first, count, rights = item
+    """Thread u has what the message carried: its process the handle; of pages, its window is used up."""
+    kind, first, _, rights = item
     if kind == 0: return True
     if kind != HANDLE:
         if old.thread[u].fault: return True
@@ -65,10 +62,7 @@ def taken(old: State, new: State, f: Frame, s: int, item: Item, u: int) -> bool:
     d = old.thread[u].process
     D = old.process[d]
     slot = D.handle_stack[D.handle_listed] if D.handle_listed else D.handle_carved
-    e = endpoint_named(old, s, first, count)
-    value = (D.handle_opened + 1) * 65536 + slot
-    badge = old.process[s].handle_badge[first]
-    return counted(old, new, f, e, rights, 1) and endpoint_handle_opened(old, new, f, d, value, e, rights, badge)
+    return passed(old, new, f, s, first, rights, d, (D.handle_opened + 1) * 65536 + slot)
 
 
 def item_of(old: State, u: int) -> Item:

@@ -9,6 +9,8 @@ from kernel.objects import (
     BLOCKED,
     CLOSING,
     CONTAINER,
+    DEVICE,
+    DOMAIN,
     ENDED,
     ENDING,
     ENDPOINT,
@@ -203,6 +205,7 @@ def handle_drop(old: State, new: State, f: Frame, result: int, s: int, slot: int
     if old.process[s].thread_count != 0: return result == -EBUSY
     o = old.process[s].handle_object[slot]
     if o == 0: return result == -ESRCH
+    if old.page[o].kind in (DEVICE, DOMAIN): return result == -EBUSY
     if old.page[o].kind == ENDPOINT: return result == 0 and endpoint_dropped(old, new, f, s, slot)
     if result != 0 or not handle_closed(old, new, f, s, slot): return False
     if old.page[o].kind == THREAD: return thread_freed(old, new, f, o)

@@ -65,13 +65,13 @@ def test_a_range_that_cannot_be_paid_for_costs_no_more_than_one_that_can(
     hypervisor, process = machine.hypervisor, program.process
     system, C = hypervisor.system, hypervisor.kernel.container[hypervisor.kernel.root]
     looked: list[int] = []
-    original = system._tables_missing
+    original = system.tables_missing
 
     def missing(s: int, pieces: list[tuple[int, int]], whole: int) -> int:
         looked.append(whole)
         return original(s, pieces, whole)
 
-    monkeypatch.setattr(system, "_tables_missing", missing)
+    monkeypatch.setattr(system, "tables_missing", missing)
     with hypervisor.lock:
         assert process.map(FAR, (C.pages - 3) * PAGE_SIZE, READ) == 0
         looked.clear()

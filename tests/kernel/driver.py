@@ -11,6 +11,8 @@ from kernel.objects import (
     ALIVE,
     CLOSING,
     CONTAINER,
+    DEVICE,
+    DOMAIN,
     ENDED,
     ENDING,
     ENDPOINT,
@@ -18,6 +20,7 @@ from kernel.objects import (
     MAPPED_BLOCK,
     MAPPED_GIANT,
     NEW,
+    PROCESS,
     READY,
     RUNNING,
     THREAD,
@@ -67,6 +70,7 @@ class Driver:
             self._closing_step, self._closing_step, self._closing_step, self._on_any_container,
             self._create_endpoint, self._with_endpoint, self._with_endpoint, self._message, self._message,
             self._message, self._message, self._message, self._message, self._cancel, self._paging, self._signal,
+            self._device, self._device, self._with_device, self._with_device, self._with_device, self._unmap_domain,
             self._kill_family, self._grandchild, self._grandchild, self._kill_family,
         ]  # fmt: skip
 
@@ -177,7 +181,7 @@ class Driver:
             if k.process[s].state in (NEW, ALIVE): steps.append(("process_end", s, 137))
             if k.process[s].state == ENDED: steps.append(("process_forget", s))
         if C.processes == 0:
-            passing = (MAPPED, MAPPED_BLOCK, MAPPED_GIANT, ENDPOINT)
+            passing = (MAPPED, MAPPED_BLOCK, MAPPED_GIANT, ENDPOINT, DEVICE)
             left = [p for p, P in k.page.items() if P.owner == c and P.kind in passing]
             steps += [("page_inherit", p) for p in left]
         return self.random.choice(steps) if steps else ("container_finish", c)
@@ -262,6 +266,56 @@ class Driver:
         endpoints = [e for e, E in self.k.endpoint.items() if E.references]
         if self.random.random() < 0.7: return None
         return ("endpoint_signal", self.random.choice(endpoints or [self.k.root]))
+
+    # Devices and domains.
+
+    def _of_kind(self, kind: int) -> list[int]:
+        return [p for p, P in self.k.page.items() if P.kind == kind]
+
+    def _device(self) -> Call | None:
+        """The host lends a device, gives it to a process, or takes it back; or steps of ending, too early."""
+        devices, pick = self._of_kind(DEVICE), self.random.choice
+        what = self.random.random()
+        if what > 0.97: return ("device_release", pick([*devices, self.k.root]))
+        if what > 0.94: return ("domain_release", pick([*self._of_kind(DOMAIN), self.k.root]))
+        if what < 0.2: return ("device_remove", pick([*devices, *devices, self.k.root]))
+        if what < 0.5 and len(devices) < 4:
+            return ("device_add", pick([*self._containers(ACTIVE, CLOSING), self._any_process()]))
+        running = [self.k.thread[R.current].process for R in self.k.core.values() if R.current] * 3
+        return ("device_open", pick([*devices, self.k.root]), pick([*self._processes(NEW, ALIVE, ENDING), *running, 0]))
+
+    def _named(self, t: int, kind: int) -> tuple[int, int]:
+        """A handle of thread t to an object of this kind, or now and then another, or none."""
+        S = self.k.process[self.k.thread[t].process]
+        handles = [(slot, S.handle_generation[slot]) for slot, o in S.handle_object.items()
+                   if o and (self.k.page[o].kind == kind or self.random.random() < 0.03)]  # fmt: skip
+        return self.random.choice(handles) if handles else (5, 1)
+
+    def _with_device(self) -> Call | None:
+        t, pick = self._running(), self.random.choice
+        if t is None: return None
+        name = pick(("domain_create", "domain_map", "domain_map", "domain_map", "domain_close", "device_attach",
+                     "device_detach", "interrupt_bind", "handle_give"))  # fmt: skip
+        device, domain = self._named(t, DEVICE), self._named(t, DOMAIN)
+        S = self.k.process[self.k.thread[t].process]
+        attached = [slot for slot, o in S.handle_object.items() if o and self.k.device[o].domain]
+        if attached and self.random.random() < 0.3:
+            return ("device_detach", t, attached[0], S.handle_generation[attached[0]])
+        if name == "domain_create": return (name, t) if len(self._of_kind(DOMAIN)) < 5 else None
+        if name == "domain_close": return (name, t, *domain)
+        if name == "device_attach": return (name, t, *device, *domain)
+        if name == "device_detach": return (name, t, *device)
+        if name == "interrupt_bind":
+            return (name, t, *device, *(self._endpoint_handle(t) if self.random.random() < 0.7 else (0, 0)))
+        if name == "handle_give": return (name, t, *self._named(t, PROCESS), *pick((device, domain)), pick((0, 0, 1)))
+        mapped = [v for v, p in S.map_page.items() if p]
+        return (name, t, *domain, *indices(pick([*mapped, 7])), pick((512, 513, 1024, 7, -1)), pick((1, 3, 3, 5)))
+
+    def _unmap_domain(self) -> Call:
+        domains = self._of_kind(DOMAIN)
+        m = self.random.choice([*domains, self.k.root])
+        mapped = [w for w, p in self.k.domain[m].map_page.items() if p] if domains else []
+        return ("domain_unmap", m, self.random.choice([*mapped, 7]))
 
     # What there is to act on.
 
@@ -453,6 +507,11 @@ class Driver:
             if kind == MAPPED_GIANT: steps.append(("unmap_giant", s, *indices(v)[:2]))
             elif kind == MAPPED_BLOCK: steps.append(("unmap_block", s, *indices(v)[:3]))
             else: steps.append(("unmap_page", s, *indices(v)))
+        for o in S.handle_object.values():
+            if o and k.page[o].kind == DEVICE: steps.append(("device_release", o))
+            if o and k.page[o].kind == DOMAIN:
+                mapped = [w for w, p in k.domain[o].map_page.items() if p]
+                steps.append(("domain_unmap", o, mapped[0]) if mapped else ("domain_release", o))
         slots = [slot for slot, o in S.handle_object.items() if o]
         if slots: steps.append(("handle_drop", s, self.random.choice(slots)))
         return self.random.choice(steps) if steps else ("process_finish", s)

@@ -17,6 +17,10 @@ GIANT = page_at(2, 3, 0, 0)
 """Where it maps a giant that process d shares."""
 
 
+IOVA = 512 * 30 + 9
+"""Where devices find the page at V."""
+
+
 class Scene:
     """The state, built by transitions alone, and names for what is in it."""
 
@@ -98,9 +102,24 @@ class Scene:
         self.receivers.append(w.run(w.thread(self.s, 1)))
         w.do("message_receive", self.receivers[1], self.outbox_slot, outbox_generation, 1, 0)
         w.do("pager_set", self.running, self.s, *badged)
+        self._devices(w)
         # Two handles that are closed again.
         for slot, generation in [w.copied(self.running, *inbox, SEND) for _ in range(2)]:
             w.do("handle_close", self.running, slot, generation)
+
+    def _devices(self, w: World) -> None:
+        k = w.k
+        self.device, self.spare_device = (w.do("device_add", k.root) for _ in range(2))
+        """One attached to ``domain``, its interrupts bound; one that nobody holds."""
+        handle = w.do("device_open", self.device, self.s)
+        domain = w.do("domain_create", self.running)
+        self.domain = self.S.handle_object[domain % 65536]
+        there = (domain % 65536, domain // 65536)
+        w.do("domain_map", self.running, *there, *indices(V), IOVA, 3)
+        w.do("domain_map", self.running, *there, *indices(BLOCK), 512 * 40, 1)
+        w.do("device_attach", self.running, handle % 65536, handle // 65536, *there)
+        generation = self.S.handle_generation[self.quiet_slot]
+        w.do("interrupt_bind", self.running, handle % 65536, handle // 65536, self.quiet_slot, generation)
 
     def _allocator(self, w: World) -> None:
         k = w.k

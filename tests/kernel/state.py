@@ -11,7 +11,9 @@ Place = tuple[str, int, str, int | None]
 """Table, id, field, and the index if the field is a row."""
 Snapshot = dict[Place, int]
 
-TABLES = ("page", "block", "giant", "container", "process", "thread", "endpoint", "table", "core")
+TABLES = (
+    "page", "block", "giant", "container", "process", "thread", "endpoint", "device", "domain", "table", "core",
+)  # fmt: skip
 
 
 def objects(k: Kernel) -> Iterator[Object]:
@@ -106,6 +108,7 @@ def idle(k: Kernel, place: Place) -> bool:
         if field == "partial_giant_stack": return i < 1 or i > k.memory.partial_giant_count
         if field == "partial_stack": return i < 1 or i > k.memory.partial_count
         if field == "threads": return i < 0 or i >= int(obj.thread_count)
+        if field == "devices": return i < 0 or i >= int(obj.device_count)
         if field == "children": return i < 0 or i >= int(obj.child_count)
         if field == "members": return i < 0 or i >= int(obj.processes)
         if field == "handle_stack": return i < 1 or i > int(obj.handle_listed)

@@ -11,13 +11,14 @@ from typing import Final
 import pytest
 
 from abi.calls import CALLS, Call
-from abi.errors import EBUSY, ENOSPC, ETIMEDOUT, error_name
+from abi.errors import EBUSY, EEXIST, ENOSPC, ETIMEDOUT, error_name
 from tests.kernel.fuzz.__main__ import Found, keep, main
 from tests.kernel.fuzz.cases import FOLDER, read, replay, text_of
 from tests.kernel.fuzz.dice import ROLLS, Dice
 from tests.kernel.fuzz.run import NATIVE, NOT_HERE, SCENES, Run, Shape
 from tests.kernel.fuzz.search import SHAPES, WITH_GIANTS, search
 from tests.kernel.mutants import mutant
+from tests.kernel.scenarios import CASES
 
 CALLS_A_SEED: Final = 20_000
 EXAMPLES_A_SEED: Final = 110
@@ -27,8 +28,10 @@ def only_between_steps(call: Call, error: int) -> bool:
     """Whether a call meets this error only while another, which ends something, is between two of its steps (here calls
     are made one after another), or only where there is more than a kernel alone has."""
     if error == ETIMEDOUT: return True  # time is the host's
-    if (call.name, error) == ("handle_give", ENOSPC): return True  # thousands for one child: tests.kernel.scenarios
-    if call.words and error == EBUSY: return True  # moving what is shared: test_messages
+    # What takes long to come about by chance has a case of its own.
+    if (call.name, error_name(-error)) in {(case.transition, case.outcome) for case in CASES}: return True
+    if call.words and error in (EBUSY, EEXIST): return True  # test_messages
+    if (call.name, error) == ("domain_unmap", ENOSPC): return True  # test_devices
     meanings = [meaning for documented, meaning in call.errors if documented == error]
     return error == EBUSY and all(meaning.endswith("is ending") or "ending already" in meaning for meaning in meanings)
 

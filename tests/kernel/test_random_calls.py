@@ -34,7 +34,7 @@ def test_random_calls_reach_success_and_errors_of_every_transition() -> None:
     outcomes: Counter[tuple[str, int]] = Counter()
     for seed in range(6):
         driver = Driver(seed, "off", blocks=(4, 1)[seed % 2], pages=(511, 20)[seed % 2], giants=seed >= 4)
-        driver.run(6000)
+        driver.run(9000)
         outcomes += driver.outcomes
     succeeded = {name for name, result in outcomes if result == 0}
     failed = {name for name, result in outcomes if result < 0}

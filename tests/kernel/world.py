@@ -10,7 +10,7 @@ from kernel.boot import boot
 from kernel.calls import System
 from kernel.check import Checker
 from kernel.journaled import TRANSITIONS as MODULES
-from kernel.objects import ACTIVE, CONTAINER, ENDED, ENDING, MAPPED_BLOCK, MAPPED_GIANT, PROCESS, Kernel
+from kernel.objects import ACTIVE, CONTAINER, DEVICE, ENDED, ENDING, MAPPED_BLOCK, MAPPED_GIANT, PROCESS, Kernel
 from kernel.specs import SPECIFICATIONS
 
 Transition = Callable[..., int]
@@ -186,6 +186,7 @@ class World:
         S = k.process[s]
         if S.state != ENDING: self.do("process_end", s, status)
         while S.thread_count: self.do("thread_end", S.threads[S.thread_count - 1])
+        self._system().release_devices(s)
         for v, p in list(S.map_page.items()):
             if p == 0: continue
             if k.page[p].kind == MAPPED_GIANT: self.do("unmap_giant", s, *indices(v)[:2])
@@ -207,8 +208,11 @@ class World:
 
     def take_down_container(self, c: int) -> None:
         """Ends what is in container c, which is ending, as the hypervisor does."""
-        system = System(self.k, lambda transition, *arguments: self.do(transition.__name__, *arguments), _not_started)
-        system.take_down_container(c)
+        self._system().take_down_container(c)
+
+    def _system(self) -> System:
+        """The calls, on the transitions of this world."""
+        return System(self.k, lambda transition, *arguments: self.do(transition.__name__, *arguments), _not_started)
 
     def end_everything(self) -> None:
         """Ends all containers but the root and all processes, and collects these; then no page is in use but the root
@@ -223,6 +227,8 @@ class World:
             if k.page[s].kind == PROCESS and k.process[s].state != ENDED: self.end(s)
         for s in alive:
             if k.page[s].kind == PROCESS: self.do("process_collect", s)
+        for o in [p for p, P in k.page.items() if P.kind == DEVICE]:
+            self.do("device_remove", o)
 
 
 def _not_started(thread: int, entry: int, stack: int, argument: int) -> None:

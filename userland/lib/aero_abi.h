@@ -75,6 +75,13 @@
 #define AERO_CALL_timer_set          0x101cUL
 #define AERO_CALL_thread_kill        0x1020UL
 #define AERO_CALL_process_kill       0x1021UL
+#define AERO_CALL_domain_create      0x1030UL
+#define AERO_CALL_domain_close       0x1031UL
+#define AERO_CALL_domain_map         0x1032UL
+#define AERO_CALL_domain_unmap       0x1033UL
+#define AERO_CALL_device_attach      0x1034UL
+#define AERO_CALL_device_detach      0x1035UL
+#define AERO_CALL_interrupt_bind     0x1036UL
 
 /* Any call by number.  Registers: number rax; arguments rdi rsi rdx r10 r8 r9; result rax; rcx and r11 are lost. */
 static inline int64_t aero_syscall(uint64_t number, uint64_t a, uint64_t b, uint64_t c, uint64_t d, uint64_t e,
@@ -374,15 +381,16 @@ static inline int64_t aero_handle_close(uint64_t handle)
     return aero_syscall(AERO_CALL_handle_close, handle, 0, 0, 0, 0, 0);
 }
 
-/* Gives a child a handle to an endpoint.
+/* Gives a child a handle to an endpoint; or a device or domain, which the caller then has no more.
  *   process: a handle of a child that has not started
  *   handle: a handle of an endpoint
  *   rights: any sum of AERO_SEND, AERO_RECEIVE, AERO_GRANT that the handle has; GRANT allows passing on
  * Returns the child's handle of the endpoint, for the parent to tell it, or
- *   -AERO_ESRCH: no such handle, or not a process's or not an endpoint's
- *   -AERO_EBUSY: the child has started
- *   -AERO_EPERM: the handle lacks GRANT, or no rights, or more than it has
- *   -AERO_ENOSPC: the child has no free handle */
+ *   -AERO_ESRCH: no such handle, or not a process's, or not an endpoint's, device's or domain's
+ *   -AERO_EBUSY: the child has started, or the device or domain is in use
+ *   -AERO_EPERM: an endpoint's handle lacks GRANT, or no rights, or more than it has; rights for another object
+ *   -AERO_ENOSPC: the child has no free handle
+ *   -AERO_ENOMEM: the child's container has no quota for the device's or domain's page */
 static inline int64_t aero_handle_give(uint64_t process, uint64_t handle, uint64_t rights)
 {
     return aero_syscall(AERO_CALL_handle_give, process, handle, rights, 0, 0, 0);
@@ -416,7 +424,7 @@ static inline int64_t aero_message_accept(uint64_t address, uint64_t length, uin
  *   -AERO_EPERM: more rights or permissions than the sender has, a handle without GRANT, or one that cannot send
  *   -AERO_EFAULT: a page that it carries is not mapped
  *   -AERO_EEXIST: the other side has something mapped there
- *   -AERO_EBUSY: a page to be moved is mapped elsewhere too, or charged to another container
+ *   -AERO_EBUSY: a page to be moved is mapped elsewhere too, or charged to another container; a device or domain in use
  *   -AERO_ENOMEM: the other side's container has no quota for pages or page tables */
 static inline int64_t aero_message_send(uint64_t handle, uint64_t timeout, struct aero_message *message)
 {
@@ -440,7 +448,7 @@ static inline int64_t aero_message_send(uint64_t handle, uint64_t timeout, struc
  *   -AERO_EPERM: more rights or permissions than the sender has, a handle without GRANT, or one that cannot send
  *   -AERO_EFAULT: a page that it carries is not mapped
  *   -AERO_EEXIST: the other side has something mapped there
- *   -AERO_EBUSY: a page to be moved is mapped elsewhere too, or charged to another container
+ *   -AERO_EBUSY: a page to be moved is mapped elsewhere too, or charged to another container; a device or domain in use
  *   -AERO_ENOMEM: the other side's container has no quota for pages or page tables */
 static inline int64_t aero_message_call(uint64_t handle, uint64_t timeout, struct aero_message *message)
 {
@@ -473,7 +481,7 @@ static inline int64_t aero_message_receive(uint64_t handle, uint64_t timeout, st
  *   -AERO_EPERM: more rights or permissions than the sender has, a handle without GRANT, or one that cannot send
  *   -AERO_EFAULT: a page that it carries is not mapped
  *   -AERO_EEXIST: the other side has something mapped there
- *   -AERO_EBUSY: a page to be moved is mapped elsewhere too, or charged to another container
+ *   -AERO_EBUSY: a page to be moved is mapped elsewhere too, or charged to another container; a device or domain in use
  *   -AERO_ENOMEM: the other side's container has no quota for pages or page tables */
 static inline int64_t aero_message_reply(struct aero_message *message)
 {
@@ -493,7 +501,7 @@ static inline int64_t aero_message_reply(struct aero_message *message)
  *   -AERO_EPERM: more rights or permissions than the sender has, a handle without GRANT, or one that cannot send
  *   -AERO_EFAULT: a page that it carries is not mapped
  *   -AERO_EEXIST: the other side has something mapped there
- *   -AERO_EBUSY: a page to be moved is mapped elsewhere too, or charged to another container
+ *   -AERO_EBUSY: a page to be moved is mapped elsewhere too, or charged to another container; a device or domain in use
  *   -AERO_ENOMEM: the other side's container has no quota for pages or page tables
  *   -AERO_EAGAIN: the reply is sent, there is no message, and the timeout is 0
  *   -AERO_ETIMEDOUT: the reply is sent, and no message came in time
@@ -550,6 +558,92 @@ static inline int64_t aero_thread_kill(uint64_t handle)
 static inline int64_t aero_process_kill(uint64_t handle)
 {
     return aero_syscall(AERO_CALL_process_kill, handle, 0, 0, 0, 0, 0);
+}
+
+/* Creates an IOMMU domain: the memory that devices attached to it can reach; none at first.
+ * Returns a handle of the new domain, or
+ *   -AERO_EBUSY: the caller's container is ending
+ *   -AERO_ENOSPC: no free handle
+ *   -AERO_ENOMEM: no quota for the domain's page */
+static inline int64_t aero_domain_create(void)
+{
+    return aero_syscall(AERO_CALL_domain_create, 0, 0, 0, 0, 0, 0);
+}
+
+/* Ends an empty IOMMU domain.
+ *   handle: a handle of an IOMMU domain
+ * Returns 0, or
+ *   -AERO_ESRCH: no such handle, or not a domain's
+ *   -AERO_EBUSY: it maps something, or a device is attached to it */
+static inline int64_t aero_domain_close(uint64_t handle)
+{
+    return aero_syscall(AERO_CALL_domain_close, handle, 0, 0, 0, 0, 0);
+}
+
+/* Lets the devices of a domain reach memory of the caller.  What is unmapped here stays until it is unmapped
+ * there too.
+ *   handle: a handle of an IOMMU domain
+ *   address: first address, a multiple of 4096
+ *   length: bytes, a positive multiple of 4096
+ *   iova: where devices find it, a multiple of 4096 below 2^48
+ *   protection: AERO_READ, or AERO_READ | AERO_WRITE
+ * Returns 0, or
+ *   -AERO_ESRCH: no such handle, or not a domain's
+ *   -AERO_EINVAL: a range or iova that is not valid, a 2 MiB page cut or aligned otherwise, another protection
+ *   -AERO_EFAULT: a page of the range is not mapped, or is a 1 GiB page
+ *   -AERO_EPERM: devices would be allowed more than the caller is
+ *   -AERO_EEXIST: something is mapped at iova
+ *   -AERO_ENOSPC: more than 512 pages and blocks, or more than 65535 in the domain */
+static inline int64_t aero_domain_map(uint64_t handle, uint64_t address, uint64_t length, uint64_t iova, uint64_t protection)
+{
+    return aero_syscall(AERO_CALL_domain_map, handle, address, length, iova, protection, 0);
+}
+
+/* Takes memory from the devices of a domain.
+ *   handle: a handle of an IOMMU domain
+ *   iova: a multiple of 4096
+ *   length: bytes, a positive multiple of 4096
+ * Returns 0, or
+ *   -AERO_ESRCH: no such handle, or not a domain's
+ *   -AERO_EINVAL: not page aligned, empty, or the range cuts a 2 MiB page
+ *   -AERO_EFAULT: a page of the range is not mapped
+ *   -AERO_ENOSPC: more than 512 pages and blocks */
+static inline int64_t aero_domain_unmap(uint64_t handle, uint64_t iova, uint64_t length)
+{
+    return aero_syscall(AERO_CALL_domain_unmap, handle, iova, length, 0, 0, 0);
+}
+
+/* Lets a device reach the memory of a domain.
+ *   handle: a handle of a device
+ *   domain: a handle of a domain
+ * Returns 0, or
+ *   -AERO_ESRCH: no such handles, or not a device's and a domain's
+ *   -AERO_EBUSY: the device is attached */
+static inline int64_t aero_device_attach(uint64_t handle, uint64_t domain)
+{
+    return aero_syscall(AERO_CALL_device_attach, handle, domain, 0, 0, 0, 0);
+}
+
+/* Has a device reach no memory any more.
+ *   handle: a handle of a device
+ * Returns 0, or
+ *   -AERO_ESRCH: no such handle, or not a device's
+ *   -AERO_EINVAL: the device is not attached */
+static inline int64_t aero_device_detach(uint64_t handle)
+{
+    return aero_syscall(AERO_CALL_device_detach, handle, 0, 0, 0, 0, 0);
+}
+
+/* Has the interrupts of a device signalled at an endpoint, where message_receive returns their number.
+ *   handle: a handle of a device
+ *   endpoint: a handle of an endpoint that can receive; 0 for none any more
+ * Returns 0, or
+ *   -AERO_ESRCH: no such handles, or not a device's and an endpoint's
+ *   -AERO_EPERM: the endpoint's handle lacks RECEIVE
+ *   -AERO_EBUSY: the device's interrupts are bound */
+static inline int64_t aero_interrupt_bind(uint64_t handle, uint64_t endpoint)
+{
+    return aero_syscall(AERO_CALL_interrupt_bind, handle, endpoint, 0, 0, 0, 0);
 }
 
 #endif

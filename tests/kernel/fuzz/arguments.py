@@ -9,7 +9,7 @@ from typing import Final
 from abi.calls import Argument, Call
 from abi.layout import BLOCK_SIZE, PAGE_SIZE, USER_END, USER_MIN
 from kernel.calls.messages import FOREVER
-from kernel.objects import CONTAINER, ENDPOINT, HANDLE, MOVE, PROCESS, SHARE, THREAD, Kernel
+from kernel.objects import CONTAINER, DEVICE, DOMAIN, ENDPOINT, HANDLE, MOVE, PROCESS, SHARE, THREAD, Kernel
 from tests.kernel.fuzz.dice import Dice
 
 HOSTILE: Final = (
@@ -124,6 +124,14 @@ def _object(k: Kernel, t: int, dice: Dice) -> int:
     return _endpoint(k, t, dice) if dice.roll() < 70 else _mapped_or_not(k, t, dice)
 
 
+def _domain(k: Kernel, t: int, dice: Dice) -> int:
+    return _handle(k, t, dice, DOMAIN)
+
+
+def _iova(k: Kernel, t: int, dice: Dice) -> int:
+    return dice.pick((0, 1 << 21, 1 << 21, 1 << 22, (1 << 48) - PAGE_SIZE, 1 << 48, 1)) + (dice.roll() & 1) * PAGE_SIZE
+
+
 def _accepted(k: Kernel, t: int, dice: Dice) -> int:
     return dice.pick((1, 1, 0, 2))
 
@@ -133,12 +141,14 @@ BY_NAME: Final[dict[str, Choose]] = {
     "protection": _protection, "entry": _start, "stack": _start, "pages": _quota, "blocks": _few,
     "process": _child, "pager_set handle": _endpoint, "timeout": _timeout, "rights": _rights, "badge": _badge,
     "item": _item, "object": _object, "message_accept address": _window, "handles": _accepted, "giants": _few,
+    "domain": _domain, "iova": _iova, "endpoint": _endpoint,
 }  # fmt: skip
 """By an argument's name, with the call's before it where that makes a difference.  Others get small numbers."""
 
 KINDS: Final = {
     "thread": THREAD, "process": PROCESS, "container": CONTAINER, "process_create_in": CONTAINER,
     "handle": ENDPOINT, "message": ENDPOINT, "pager": ENDPOINT, "timer": ENDPOINT,
+    "domain": DOMAIN, "device": DEVICE, "interrupt": DEVICE,
 }  # fmt: skip
 """By a call's name, or how it begins: what its handle names."""
 

@@ -14,7 +14,7 @@ from abi.calls import BY_NAME, CALLS
 from abi.layout import USER_MIN
 from kernel.calls import System
 from kernel.check import Checker
-from kernel.objects import ALIVE, BLOCKED, DEPTH_LIMIT, ENDED, ENDING, HANDLES, NEW, PROCESS, Kernel
+from kernel.objects import ALIVE, BLOCKED, DEPTH_LIMIT, DEVICE, DOMAIN, ENDED, ENDING, HANDLES, NEW, PROCESS, Kernel
 from kernel.specs import SPECIFICATIONS
 from tests.kernel.fuzz.arguments import arguments
 from tests.kernel.fuzz.dice import Dice
@@ -23,7 +23,8 @@ from tests.kernel.world import JOURNALED, Transition, World
 Action = tuple[str, *tuple[str | int, ...]]
 """``("call", CORE, NAME, arguments ...)``: the thread that runs on this core makes a system call; ``("step", NAME,
 arguments ...)``: a single transition; ``("schedule" | "preempt", CORE)``; ``("spawn",)``, ``("start", PROCESS)``,
-``("end", PROCESS, STATUS)``, ``("collect", PROCESS)``, ``("wake", THREAD)``: the host."""
+``("end", PROCESS, STATUS)``, ``("collect", PROCESS)``, ``("lend", PROCESS)`` a device, ``("wake", THREAD)``: the
+host."""
 
 NOT_HERE: Final = {"debug_print": "reads the program's memory and prints it: the hypervisor's"}
 """Native calls that the kernel alone does not have."""
@@ -120,6 +121,9 @@ class Run:
         if what == "start": return self.system.start_thread(o)
         if what == "end": return self.system.end(o, *rest)
         if what == "collect": return self.system.collect(o)
+        if what == "lend":
+            device = self.system.add_device(k.process[o].container)
+            return device if device < 0 else self.system.open_device(device, o)
         raise ValueError(f"no action is called {what!r}")
 
     # Choosing.
@@ -154,6 +158,7 @@ class Run:
         if which == 4:
             blocked = [t for t, T in k.thread.items() if T.state == BLOCKED]
             return ("wake", dice.pick(blocked)) if blocked else ("preempt", core)
+        if which == 5: return ("lend", dice.pick(processes))
         name = dice.pick(STEPS)
         code = JOURNALED[name].__code__
         things = self._things()
@@ -169,6 +174,8 @@ class Run:
         processes = [s for s, S in k.process.items() if S.state in (NEW, ALIVE)]
         return {
             "s": processes, "d": processes, "t": running, "r": list(range(-1, k.cores + 1)),
+            "o": [p for p, P in k.page.items() if P.kind == DEVICE],
+            "m": [p for p, P in k.page.items() if P.kind == DOMAIN],
             "c": [c for c, C in k.container.items() if C.state], "p": [p for p, P in k.page.items() if P.kind],
         }  # fmt: skip
 

@@ -57,6 +57,7 @@ def case(transition: str, outcome: str = "OK", blocks: int = 3) -> Callable[[Set
 
 from tests.kernel.scenarios import (  # noqa: E402  (they register)
     containers,
+    devices,
     endpoints,
     giants,
     granting,
@@ -70,6 +71,6 @@ from tests.kernel.scenarios import (  # noqa: E402  (they register)
 )
 
 __all__ = [
-    "CASES", "V", "W", "Arguments", "Case", "Setting", "case", "containers", "endpoints", "giants", "granting",
-    "mapping", "messages", "processes", "quotas", "scheduling", "sharing", "threads",
+    "CASES", "V", "W", "Arguments", "Case", "Setting", "case", "containers", "devices", "endpoints", "giants",
+    "granting", "mapping", "messages", "processes", "quotas", "scheduling", "sharing", "threads",
 ]  # fmt: skip

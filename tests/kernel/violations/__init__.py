@@ -59,6 +59,7 @@ def charge_to_another(scene: Scene, p: int) -> None:
 from tests.kernel.violations import (  # noqa: E402  (they register themselves)
     address_spaces,
     containers,
+    devices,
     endpoints,
     memory,
     messages,
@@ -67,6 +68,6 @@ from tests.kernel.violations import (  # noqa: E402  (they register themselves)
 )
 
 __all__ = [
-    "VIOLATIONS", "Violation", "address_spaces", "charge_to_another", "containers", "endpoints", "memory",
+    "VIOLATIONS", "Violation", "address_spaces", "charge_to_another", "containers", "devices", "endpoints", "memory",
     "messages", "processes", "quota", "second_container", "threads", "violates",
 ]  # fmt: skip
