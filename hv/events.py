@@ -142,6 +142,8 @@ class Events:
             # Looked for only now: what another's callback did may have cancelled it.
             callback, event.callback = event.callback, None
             if callback is not None: callback()
+        # It may have been the last thing that could happen, and have woken nobody: who waits for a program looks again.
+        if due and not self.pending(): self._lock.notify_all()
 
     def close(self) -> None:
         """Ends the thread; nothing is called any more.  Not with the big lock held."""

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from abi.errors import EBUSY, EEXIST, EINVAL, EMSGSIZE, ENOMEM, EPERM, OK
+from abi.errors import EBUSY, EEXIST, EINVAL, EMSGSIZE, ENOMEM, EPERM, ESRCH, OK
 from abi.layout import BLOCK_PAGES, PAGE_SHIFT, PAGE_SIZE
 from kernel.calls.endings import Endings
 from kernel.calls.ranges import effective, indices, range_valid
@@ -43,11 +43,13 @@ NOTHING: Final = Item(0, 0, 0, 0)
 
 
 def item_named(item: int, object: int) -> Item | int:
-    """What a program names by ``item`` and ``object``, or -EINVAL."""
+    """What a program names by ``item`` and ``object``, or -EINVAL, or -ESRCH for a number that is never a handle."""
     if item == 0: return NOTHING
     kind, rights, length = item & 15, item >> 4 & 7, item & -PAGE_SIZE
     if item & 0xF80: return -EINVAL
-    if kind == HANDLE: return Item(kind, object % 65536, object >> 16, rights) if length == 0 else -EINVAL
+    if kind == HANDLE:
+        if length != 0: return -EINVAL
+        return Item(kind, object % 65536, object >> 16, rights) if object >> 16 else -ESRCH
     if kind not in (SHARE, MOVE) or not range_valid(object, length): return -EINVAL
     return Item(kind, object >> PAGE_SHIFT, length >> PAGE_SHIFT, effective(rights))
 
@@ -110,6 +112,7 @@ class MessageCalls(Endings):
         k = self.k
         d = k.thread[t].process if process == 0 else self.named(t, process, PROCESS)
         if d < 0: return d
+        if handle != 0 and handle >> 16 == 0: return -ESRCH  # to the transition it would be no pager
         e = k.process[d].pager
         result = self.step(endpoint.pager_set, t, d, handle % 65536, handle >> 16)
         if result == OK and handle == 0: self.hang_up(e)
