@@ -32,14 +32,15 @@ static int take(void *argument)
         return (int)result;
     message.words[0] = message.item;
     message.words[1] = message.object;
-    message.words[2] = AERO_ITEM_KIND(message.item) == 1 || AERO_ITEM_KIND(message.item) == 2 ? *word_at(message.object) : 0;
+    message.words[2] = message.item && AERO_ITEM_KIND(message.item) != 3 ? *word_at(message.object) : 0;
     message.item = message.object = 0;
     return (int)aero_message_reply(&message);
 }
 
 /* --- Within one process --- */
 
-static struct aero_message offer_after(int turns, aero_handle endpoint, uint64_t item, uint64_t object, int64_t expected)
+static struct aero_message offer_after(int turns, aero_handle endpoint, uint64_t item, uint64_t object,
+                                       int64_t expected)
 {
     struct aero_thread taker;
     struct aero_message message = {.item = item, .object = object};
@@ -252,7 +253,7 @@ static void ten_ways(void)
         struct sharer *sharer = &sharers[i];
         struct aero_message message = {.item = AERO_SHARE(AERO_PAGE_SIZE, AERO_READ), .object = PAGE};
 
-        sharer->container = (aero_handle)must("container_create", aero_container_create(24, 0));
+        sharer->container = (aero_handle)must("container_create", aero_container_create(24, 0, 0));
         sharer->child = new_child(sharer->container);
         sharer->endpoint = new_endpoint();
         start(&sharer->child, share_holder, give(&sharer->child, sharer->endpoint, AERO_RECEIVE));

@@ -152,7 +152,7 @@ static void bad_replies(void)
     refuse();
     expect("a second reply", aero_message_reply(&message), -AERO_ESRCH);
     expect("the child's status", aero_child_wait(&child), SEGV);
-    expect("receiving from a child that has ended", aero_message_receive(receiver, AERO_FOREVER, &message), -AERO_EPIPE);
+    expect("receiving from who has ended", aero_message_receive(receiver, AERO_FOREVER, &message), -AERO_EPIPE);
 }
 
 static uint64_t touched_address;

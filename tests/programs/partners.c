@@ -18,6 +18,12 @@ static volatile uint64_t *word_at(uint64_t address)
     return (volatile uint64_t *)address;
 }
 
+/* A container for one child, or 0 for none. */
+static aero_handle container_if(bool wanted)
+{
+    return wanted ? (aero_handle)must("container_create", aero_container_create(24, 0, 0)) : 0;
+}
+
 /* --- Killed while blocked --- */
 
 /* What to block in, at which endpoint. */
@@ -172,7 +178,7 @@ static void killed_child(bool contained)
 
     for (size_t way = 0; way < WAYS; way++)
         for (int turns = 0; turns < 8; turns += 7) {
-            aero_handle container = contained ? (aero_handle)must("container_create", aero_container_create(24, 0)) : 0;
+            aero_handle container = container_if(contained);
             struct aero_child child = new_child(container);
             struct task *task = (struct task *)child.stack;
 
@@ -204,7 +210,7 @@ static void killed_caller(void)
 
     for (size_t way = 0; way < WAYS; way++)
         for (int contained = 0; contained < 2; contained++) {
-            aero_handle container = contained ? (aero_handle)must("container_create", aero_container_create(24, 0)) : 0;
+            aero_handle container = container_if(contained);
             struct aero_child child;
             struct task *task;
             struct aero_message message = {0};
@@ -244,7 +250,7 @@ static int call_until_told(void *argument)
 static void killed_server(void)
 {
     for (int contained = 0; contained < 2; contained++) {
-        aero_handle container = contained ? (aero_handle)must("container_create", aero_container_create(24, 0)) : 0;
+        aero_handle container = container_if(contained);
         aero_handle endpoint = new_endpoint(), sender;
         struct aero_child server = new_child(container);
         struct aero_thread callers[CALLERS];
@@ -314,7 +320,7 @@ static void killed_pager(void)
 {
     for (int i = 0; i < 4; i++) {
         bool held = i & 1, contained = i & 2; /* a fault that the pager has received, or one in its queue */
-        aero_handle container = contained ? (aero_handle)must("container_create", aero_container_create(24, 0)) : 0;
+        aero_handle container = container_if(contained);
         aero_handle endpoint = new_endpoint();
         struct aero_child pager = new_child(container), clients[3];
 
@@ -377,7 +383,7 @@ static int sends_pages(void *argument)
 static void pages_of_the_killed(void)
 {
     for (int contained = 0; contained < 2; contained++) {
-        aero_handle container = contained ? (aero_handle)must("container_create", aero_container_create(24, 0)) : 0;
+        aero_handle container = container_if(contained);
         aero_handle endpoint = new_endpoint();
         struct aero_child child = new_child(container);
         struct aero_message message = {0};

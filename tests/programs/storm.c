@@ -110,7 +110,8 @@ static void one(struct view *view)
         load(view, &message, endpoint);
         sent = message;
         must("message_accept", aero_message_accept(view->window, choice % 3 * AERO_PAGE_SIZE, choice % 2));
-        result = choice < 10 ? aero_message_send(endpoint, wait, &message) : aero_message_call(endpoint, wait, &message);
+        result = choice < 10 ? aero_message_send(endpoint, wait, &message)
+                             : aero_message_call(endpoint, wait, &message);
         expect_known(result);
         /* A call without a reply may have been received, and its pages with it. */
         if (choice >= 10 && (result == -AERO_ETIMEDOUT || result == -AERO_EPIPE) && AERO_ITEM_KIND(sent.item) == 2)
