@@ -9,7 +9,7 @@ STATIC_PACKAGES := gcc=gcc make=make musl-gcc=musl-tools busybox=busybox-static
 LAB_PACKAGES := qemu-system-x86_64=qemu-system-x86 setpriv=util-linux
 BUSYBOX = $(firstword $(wildcard /bin/busybox /usr/bin/busybox) busybox)
 
-.PHONY: all help packages lab-packages setup native userland compiled run test quick lint verify soak fuzz mutate lab bench clean
+.PHONY: all help packages lab-packages setup native userland kernel compiled run test quick lint verify soak fuzz mutate lab bench clean
 .DEFAULT_GOAL := all
 
 all: compiled  ## build everything; leaves the command at .venv/bin/aerostat
@@ -40,9 +40,12 @@ native: setup
 userland: setup
 	@$(MAKE) --no-print-directory -s -C userland
 
-compiled: native userland
+kernel: setup
+	@$(BIN)/python -m kernel.compiled.build
+
+compiled: native userland kernel
 	@$(BIN)/python -m compileall -q $(COMPILED)
-	@$(BIN)/python -m kernel.journaled
+	@AEROSTAT_PURE=1 $(BIN)/python -m kernel.journaled
 
 run: all  ## run a native program and an unmodified static Linux one, and say what was checked
 	@$(BIN)/python -m aerostat.tour build/userland/demo/hello $(BUSYBOX)

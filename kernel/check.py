@@ -6,32 +6,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from operator import itemgetter
-from typing import Any, Final
+from collections.abc import Callable, Iterator
+from typing import Final
 
 from kernel import ledgers
-from kernel.invariants import INVARIANTS
-from kernel.objects import Kernel, Object
+from kernel.evaluated import evaluate
+from kernel.invariants import INVARIANTS, documented
+from kernel.objects import Kernel
 from kernel.specs import NOTHING, SPECIFICATIONS, Frame
-from kernel.touched import Evaluation, Journal, Shape, Unbounded, compiled
-from kernel.view import OLD_CLASSES, OldKernel, OldObject, OldRow, OldTable
+from kernel.view import Journal, OldKernel
+from kernel.written import Tally, Unbounded
 
 LEVELS: Final = ("off", "touched", "full")
 AUDIT_EVERY: Final = 1000
-SETTLED: Final = 32
-"""After so many journals of one shape, what is asked about them is taken to be known."""
-
-_object = itemgetter(0)
-_field = itemgetter(1)
-
-
-def _items(*indices: int) -> Callable[[Any], tuple[Any, ...]]:
-    """What picks these items of a sequence into a tuple."""
-    if len(indices) > 1: return itemgetter(*indices)
-    return lambda sequence: (sequence[indices[0]],)
-
-
 class Change:
     """One field, or item of a row, before and after a transition."""
 
@@ -92,105 +79,6 @@ def changes_of(journal: Journal) -> Iterator[Change]:
         if after != before: yield Change(live.table_name, live.id, field, index, before, after)
 
 
-class Plan:
-    """What journals of one shape have in common: how to see what was, to follow the ledgers, what to evaluate.
-    ``n`` numbers the written objects, ``j`` the journal's entries."""
-
-    def __init__(self, k: Kernel, was: dict[str, OldTable], journal: Journal, objects: Sequence[Object]) -> None:
-        shape = Shape(journal, objects)
-        written = [entry[0] for entry in journal]
-        self.first: Callable[[Any], tuple[Any, ...]] = _items(*map(written.index, objects))
-        """Picks from what belongs to each entry what belongs to each object: by the entry of its first write."""
-        self.alike: Callable[[Any], tuple[Any, ...]] = _items(*map(written.index, written))
-        """Puts in each entry's place what belongs to the first entry about the same object."""
-        self.types = tuple(map(type, objects))
-        self.olds: list[tuple[OldTable, OldObject]] = []
-        """By n: a table as it was, and the object in it."""
-        self.everything = (1 << len(journal)) - 1
-        """The bits of all writes."""
-        self.allocator = self.tables = 0
-        """The bits of writes to the allocator's own state, and to page tables."""
-        for n, live in enumerate(objects):
-            table = live.table_name
-            old = OLD_CLASSES[type(live)](n, self._ask)
-            self.olds.append((was[table], old))
-            for field, entries in shape.written[n].items():
-                bits = old.bits[field,] = sum(1 << j for j in entries)
-                if (table, field) in Frame.ALLOCATOR: self.allocator |= bits
-                if (table, field) in Frame.TABLES: self.tables |= bits
-                if len(journal[entries[0]]) == 4: old.entries[field] = [(j, 1 << j) for j in entries]
-        self.views = tuple(was[table] for table in sorted(set(shape.tables)))
-        """The tables that they are in."""
-        # What is filled in for each journal anew; what is asked for once is asked for again.
-        self.fill: Callable[[Journal, Sequence[Object]], None] = self._fill
-        """Fills in what the objects of a journal were."""
-        self._uses = 0
-        self._journal = journal
-        self._written = shape.written
-        self.fields: list[tuple[OldObject, str, int]] = []
-        """Fields that were written: the old object, the field, j of its first write."""
-        self.rows: list[tuple[OldObject, str, OldRow, list[int]]] = []
-        """Rows that were written: the old object, the row, what it was, and all j, last first."""
-        self.others: list[tuple[OldObject, str]] = []
-        """What was not written: the old object, the field or row."""
-        evaluation = Evaluation(k, shape)
-        self.evaluate = evaluation.function()
-        self.was = tuple(old for _, old in self.olds)
-        self.clauses = evaluation.clauses
-
-    def _fill(self, journal: Journal, objects: Sequence[Object]) -> None:
-        """Fills in what the objects of a journal were."""
-        for live, (table, old) in zip(objects, self.olds, strict=True):
-            old.live = live
-            table[live.id] = old
-        for old, field, j in self.fields:
-            setattr(old, field, journal[j][2])
-        for old, field in self.others:
-            setattr(old, field, getattr(old.live, field))
-        for old, field, row, entries in self.rows:
-            row.live = getattr(old.live, field)
-            row.clear()
-            for j in entries:
-                row[journal[j][2]] = journal[j][3]
-        self._uses += 1
-        if self._uses == SETTLED: self.fill = self._filler()
-
-    def _filler(self) -> Callable[[Journal, Sequence[Object]], None]:
-        """``_fill`` written out, for what was asked for so far."""
-        numbers = range(len(self.olds))
-        lines = ["def fill(journal, objects):", f"    {''.join(f'o{n}, ' for n in numbers)}= objects"]
-        names: dict[str, Any] = {}
-        for n, (table, old) in enumerate(self.olds):
-            names[f"table{n}"], names[f"was{n}"] = table, old
-            lines += [f"    was{n}.live = o{n}", f"    table{n}[o{n}.id] = was{n}"]
-        lines += [f"    was{old.number}.{field} = journal[{j}][2]" for old, field, j in self.fields]
-        lines += [f"    was{old.number}.{field} = o{old.number}.{field}" for old, field in self.others]
-        for i, (old, field, row, entries) in enumerate(self.rows):
-            names[f"row{i}"] = row
-            lines += [f"    row{i}.live = o{old.number}.{field}", f"    row{i}.clear()"]
-            lines += [f"    row{i}[journal[{j}][2]] = journal[{j}][3]" for j in entries]
-        exec(compiled("\n".join(lines)), names)
-        fill: Callable[[Journal, Sequence[Object]], None] = names["fill"]
-        return fill
-
-    def _ask(self, old: OldObject, field: str) -> Any:
-        """Fills in a field of an old object that is asked for for the first time."""
-        self.fill, self._uses = self._fill, 0
-        journal, value = self._journal, getattr(old.live, field)
-        entries = self._written[old.number].get(field)
-        if entries is None:
-            self.others.append((old, field))
-        elif len(journal[entries[0]]) == 3:
-            value = journal[entries[0]][2]
-            self.fields.append((old, field, entries[0]))
-        else:
-            row = OldRow(value, {journal[j][2]: journal[j][3] for j in reversed(entries)})
-            self.rows.append((old, field, row, entries[::-1]))
-            value = row
-        setattr(old, field, value)
-        return value
-
-
 class Checker:
     """Runs transitions on a kernel and checks them at the given level."""
 
@@ -200,14 +88,16 @@ class Checker:
         self.level = level
         self.transitions = 0
         """Transitions checked."""
-        self.clauses = 0
-        """Instances of invariants evaluated."""
-        self._plans: dict[tuple[str, ...], list[Plan]] = {}
-        """By the fields written."""
+        self._tally = Tally()
         self._old = OldKernel(k)
-        self._frame = Frame(self._old.written, k.journal)
+        self._frame = Frame(k)
         self._until_audit = AUDIT_EVERY
         if level != "off": k.ledger = ledgers.count(k)
+
+    @property
+    def clauses(self) -> int:
+        """Instances of invariants evaluated."""
+        return self._tally.clauses
 
     def step(self, transition: Callable[..., int], *arguments: int) -> int:
         """Runs one transition; returns its result.  Raises CheckFailed before anything else sees the new state."""
@@ -226,15 +116,19 @@ class Checker:
             if not SPECIFICATIONS[transition](k, k, NOTHING, result, *arguments):
                 raise self._refused(transition, arguments, result)
         else:
-            plan, objects = self._enter(journal)
+            old, frame = self._old, self._frame
+            frame.begin()
             try:
-                frame = self._frame
-                if not SPECIFICATIONS[transition](self._old, k, frame, result, *arguments):
+                old.enter(journal)
+                if not SPECIFICATIONS[transition](old, k, frame, result, *arguments):
                     raise self._refused(transition, arguments, result)
-                if frame.allowed & plan.everything != plan.everything: self._outside(transition, arguments, result)
-                self._invariants(plan, objects, transition, arguments, result)
+                for w in old.objects:
+                    if frame.beyond(w) != 0:
+                        self._outside(transition, arguments, result)
+                        break
+                self._invariants(transition, arguments, result)
             finally:
-                self._leave(plan)
+                old.leave()
         if self.level == "full":
             self._until_audit -= 1
             if self._until_audit <= 0:
@@ -245,11 +139,11 @@ class Checker:
         """Checks the journal's writes against the invariants alone: for what no transition wrote."""
         journal = self.k.journal
         if not journal: return
-        plan, objects = self._enter(journal)
         try:
-            self._invariants(plan, objects, "", (), 0)
+            self._old.enter(journal)
+            self._invariants("", (), 0)
         finally:
-            self._leave(plan)
+            self._old.leave()
 
     def changes(self) -> tuple[Change, ...]:
         """What the journal says was changed."""
@@ -261,61 +155,38 @@ class Checker:
         from kernel.audit import audit
 
         evaluated, failures = audit(self.k)
-        self.clauses += evaluated
+        self._tally.clauses += evaluated
         for failure in failures:
             raise failure
         return evaluated
 
-    def _enter(self, journal: Journal) -> tuple[Plan, Sequence[Object]]:
-        """Finds the plan for the journal's shape, and fills in what its objects were.  Returns both."""
-        written = tuple(map(_object, journal))
-        fields = tuple(map(_field, journal))
-        for plan in self._plans.get(fields, ()):
-            objects = plan.first(written)
-            if plan.alike(written) == written and tuple(map(type, objects)) == plan.types:
-                if len(set(objects)) == len(objects): break
-        else:
-            objects = tuple(dict.fromkeys(written))
-            plan = Plan(self.k, self._old.written, journal, objects)
-            self._plans.setdefault(fields, []).append(plan)
-        plan.fill(journal, objects)
-        frame = self._frame
-        frame.begin(plan.allocator, plan.tables)
-        return plan, objects
-
-    def _leave(self, plan: Plan) -> None:
-        """From here on nothing is written."""
-        for table in plan.views:
-            table.clear()
-
-    def _invariants(
-        self, plan: Plan, objects: Sequence[Object], transition: str, arguments: tuple[int, ...], result: int
-    ) -> None:
+    def _invariants(self, transition: str, arguments: tuple[int, ...], result: int) -> None:
         """Brings the ledgers up to date and evaluates the clauses that the writes can have broken."""
-        self.clauses += plan.clauses
         try:
-            broken = plan.evaluate(self.k.journal, objects, plan.was)
+            broken = evaluate(self.k, self._old.objects, self._tally)
         except Unbounded:
             self.audit()
             return
         if broken is not None:
-            holds, ids = broken
-            meaning = INVARIANTS[holds.__name__].meaning
+            name, ids = broken
             raise CheckFailed(
-                "invariant", holds.__name__, ids, meaning, transition, arguments, result, self.changes()
+                "invariant", name, ids, INVARIANTS[name].meaning, transition, arguments, result, self.changes()
             )
 
     def _outside(self, transition: str, arguments: tuple[int, ...], result: int) -> None:
         """Raises CheckFailed if the writes outside the specification's frame changed anything."""
-        allowed = self._frame.allowed
-        outside = [entry for j, entry in enumerate(self.k.journal) if not allowed >> j & 1]
+        outside = []
+        for entry in self.k.journal:
+            w = entry[0].written
+            assert w is not None
+            if self._frame.beyond(w) & w.bits[entry[1]] == 0: continue
+            if len(entry) == 4 and (entry[1], entry[2]) in w.items: continue
+            outside.append(entry)
         for change in changes_of(outside):
-            if change.table == "page" and change.field in ("kind", "owner"):
-                if (self._old.page[change.id].kind, self.k.page[change.id].kind) in self._frame.kinds: continue
             raise self._refused(transition, arguments, result, f"{change} is not among what may change")
 
     def _refused(self, transition: str, arguments: tuple[int, ...], result: int, why: str = "") -> CheckFailed:
-        meaning = why or " ".join((SPECIFICATIONS[transition].__doc__ or "").split())
+        meaning = why or documented(SPECIFICATIONS[transition])
         return CheckFailed(
             "specification", transition, (), meaning, transition, arguments, result, self.changes()
         )

@@ -28,8 +28,9 @@ from kernel.objects import (
     PageTable,
     Process,
     Row,
+    fields_of,
 )  # fmt: skip
-from kernel.view import OldRow
+from kernel.storage import OldRow
 
 
 def block_free_pages(kind: int, carved: int, listed: int) -> int:
@@ -49,63 +50,63 @@ def _move(row: Row, before: int, after: int) -> None:
         if after != 0: row[after] += 1
 
 
-def _owned(ledger: Ledger, page: Page, old: Any) -> None:
+def _owned(ledger: Ledger, page: Page, old: Page) -> None:
     _move(ledger.owned, old.owner, page.owner)
 
 
-def _in_use(ledger: Ledger, page: Page, old: Any) -> None:
+def _in_use(ledger: Ledger, page: Page, old: Page) -> None:
     _move(ledger.in_use, old.block if old.kind != FREE else 0, page.block if page.kind != FREE else 0)
 
 
-def _owned_blocks(ledger: Ledger, block: Block, old: Any) -> None:
+def _owned_blocks(ledger: Ledger, block: Block, old: Block) -> None:
     _move(ledger.owned_blocks, old.owner, block.owner)
 
 
-def _free_pages(ledger: Ledger, block: Block, old: Any) -> None:
+def _free_pages(ledger: Ledger, block: Block, old: Block) -> None:
     ledger.free_pages += block_free_pages(block.kind, block.carved, block.listed)
     ledger.free_pages -= block_free_pages(old.kind, old.carved, old.listed)
 
 
-def _blocks_in_use(ledger: Ledger, block: Block, old: Any) -> None:
+def _blocks_in_use(ledger: Ledger, block: Block, old: Block) -> None:
     # Not by _move: giant 0 is counted as well.
     if old.kind != BLOCK_FREE: ledger.blocks_in_use[old.giant] -= 1
     if block.kind != BLOCK_FREE: ledger.blocks_in_use[block.giant] += 1
 
 
-def _owned_giants(ledger: Ledger, giant: Giant, old: Any) -> None:
+def _owned_giants(ledger: Ledger, giant: Giant, old: Giant) -> None:
     _move(ledger.owned_giants, old.owner, giant.owner)
 
 
-def _free_blocks(ledger: Ledger, giant: Giant, old: Any) -> None:
+def _free_blocks(ledger: Ledger, giant: Giant, old: Giant) -> None:
     ledger.free_blocks += giant_free_blocks(giant.kind, giant.carved, giant.listed)
     ledger.free_blocks -= giant_free_blocks(old.kind, old.carved, old.listed)
 
 
-def _promised_pages(ledger: Ledger, container: Container, old: Any) -> None:
+def _promised_pages(ledger: Ledger, container: Container, old: Container) -> None:
     ledger.promised_pages += container.pages - old.pages
 
 
-def _promised_blocks(ledger: Ledger, container: Container, old: Any) -> None:
+def _promised_blocks(ledger: Ledger, container: Container, old: Container) -> None:
     ledger.promised_blocks += container.blocks - old.blocks
 
 
-def _promised_giants(ledger: Ledger, container: Container, old: Any) -> None:
+def _promised_giants(ledger: Ledger, container: Container, old: Container) -> None:
     ledger.promised_giants += container.giants - old.giants
 
 
-def _used(ledger: Ledger, table: PageTable, old: Any) -> None:
+def _used(ledger: Ledger, table: PageTable, old: PageTable) -> None:
     for index, before in old.entry.items():
         ledger.used[table.id] += (table.entry[index] != 0) - (before != 0)
 
 
-def _mapped(ledger: Ledger, process: Process, old: Any) -> None:
+def _mapped(ledger: Ledger, process: Process, old: Process) -> None:
     for index, before in old.map_page.items():
         after = process.map_page[index]
         _move(ledger.mappings, before, after)
         ledger.mapped[process.id] += (after != 0) - (before != 0)
 
 
-def _handles(ledger: Ledger, process: Process, old: Any) -> None:
+def _handles(ledger: Ledger, process: Process, old: Process) -> None:
     for index, before in old.handle_object.items():
         ledger.handles[process.id] += (process.handle_object[index] != 0) - (before != 0)
 
@@ -118,7 +119,7 @@ def _name(ledger: Ledger, endpoint: int, rights: int, by: int) -> None:
     if rights & RECEIVE: ledger.receivers[endpoint] += by
 
 
-def _endpoint_names(ledger: Ledger, process: Process, old: Any) -> None:
+def _endpoint_names(ledger: Ledger, process: Process, old: Process) -> None:
     objects, rights = old.handle_object, old.handle_rights
     written = {*objects} if isinstance(objects, OldRow) else set()
     if isinstance(rights, OldRow): written |= {*rights}
@@ -132,7 +133,7 @@ def region_of(m: int, w: int) -> int:
     return m << 32 | w // BLOCK_PAGES
 
 
-def _reachable(ledger: Ledger, domain: Domain, old: Any) -> None:
+def _reachable(ledger: Ledger, domain: Domain, old: Domain) -> None:
     for index, before in old.map_page.items():
         after = domain.map_page[index]
         _move(ledger.mappings, before, after)
@@ -140,12 +141,12 @@ def _reachable(ledger: Ledger, domain: Domain, old: Any) -> None:
         ledger.regions[region_of(domain.id, index)] += (after != 0) - (before != 0)
 
 
-def _interrupts(ledger: Ledger, device: Device, old: Any) -> None:
+def _interrupts(ledger: Ledger, device: Device, old: Device) -> None:
     _name(ledger, old.endpoint, SEND, -1)
     _name(ledger, device.endpoint, SEND, 1)
 
 
-def _pager(ledger: Ledger, process: Process, old: Any) -> None:
+def _pager(ledger: Ledger, process: Process, old: Process) -> None:
     _name(ledger, old.pager, SEND, -1)
     _name(ledger, process.pager, SEND, 1)
 
@@ -223,7 +224,7 @@ def count(k: Kernel) -> Ledger:
 def differences(kept: Ledger, counted: Ledger) -> list[str]:
     """Where the ledgers kept from the journal differ from the counted ones, one sentence each; empty if nowhere."""
     found = []
-    for name in Ledger.__slots__:
+    for name in fields_of(Ledger):
         a, b = getattr(kept, name), getattr(counted, name)
         if isinstance(a, Row):
             found += [f"{name}[{i}] is {a[i]}, counted {b[i]}" for i in sorted(set(a) | set(b)) if a[i] != b[i]]

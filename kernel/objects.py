@@ -9,9 +9,12 @@ Source: Atmosphere (SOSP'25), sections 3 and 4: flat permission maps, objects of
 
 from __future__ import annotations
 
-from typing import Final, Generic, TypeVar
+from typing import ClassVar, Final
 
 from abi.layout import BLOCK_PAGES, GIANT_PAGES
+from kernel.storage import Row as Row
+from kernel.storage import Table as Table
+from kernel.written import Object as Object
 
 # What a page is (Page.kind): the one tag that is the type system of the kernel.
 FREE: Final = 0
@@ -112,35 +115,16 @@ HANDLES: Final = 4096
 """Handles a process can hold at once."""
 
 
-class Row(dict[int, int]):
-    """A sparse row of integers, 0 where nothing was written."""
-
-    __slots__ = ()
-
-    def __missing__(self, index: int) -> int:
-        return 0
-
-
-class Object:
-    """Base of all kernel objects: which table it is in, and its id there."""
-
-    __slots__ = ("id",)
-    table_name = ""
-
-    def __init__(self, id: int) -> None:
-        self.id = id
-
-
 class Memory(Object):
     """The page allocator's own state (one object, id 0)."""
 
     __slots__ = ("blocks", "giants", "fresh", "free_count", "free_stack", "partial_giant_count", "partial_giant_stack",
                  "free_blocks", "partial_count", "partial_stack", "free_pages",
                  "promised_pages", "promised_blocks", "promised_giants")  # fmt: skip
-    table_name = "memory"
+    table_name: ClassVar[str] = "memory"
 
     def __init__(self, id: int) -> None:
-        self.id = id
+        super().__init__(id)
         self.blocks: int = 0
         """2 MiB blocks in the machine; they are numbered 1 to blocks, block 0 is never handed out."""
         self.giants: int = 0
@@ -173,10 +157,10 @@ class Giant(Object):
     """A 1 GiB giant; its id is its first block's number divided by 512."""
 
     __slots__ = ("kind", "owner", "position", "carved", "listed", "stack")
-    table_name = "giant"
+    table_name: ClassVar[str] = "giant"
 
     def __init__(self, id: int) -> None:
-        self.id = id
+        super().__init__(id)
         self.kind: int = GIANT_FREE
         self.owner: int = 0
         """The container charged for it, if whole."""
@@ -193,10 +177,10 @@ class Block(Object):
     """A 2 MiB block, or the 1 GiB giant that starts with it; its id is its first page's number divided by 512."""
 
     __slots__ = ("kind", "owner", "giant", "position", "carved", "listed", "stack")
-    table_name = "block"
+    table_name: ClassVar[str] = "block"
 
     def __init__(self, id: int) -> None:
-        self.id = id
+        super().__init__(id)
         self.kind: int = BLOCK_FREE
         self.owner: int = 0
         """The container charged for it, if it is whole or starts a giant that is."""
@@ -215,10 +199,10 @@ class Page(Object):
     """A 4 KiB page, or the 2 MiB block or 1 GiB giant that starts with it."""
 
     __slots__ = ("kind", "owner", "references", "block", "rank")
-    table_name = "page"
+    table_name: ClassVar[str] = "page"
 
     def __init__(self, id: int) -> None:
-        self.id = id
+        super().__init__(id)
         self.kind: int = FREE
         self.owner: int = 0
         """The container charged for it."""
@@ -238,10 +222,10 @@ class Container(Object):
         "pages", "blocks", "giants", "used_pages", "used_blocks", "used_giants", "processes", "members", "born",
         "core", "cores_of",
     )  # fmt: skip
-    table_name = "container"
+    table_name: ClassVar[str] = "container"
 
     def __init__(self, id: int) -> None:
-        self.id = id
+        super().__init__(id)
         self.state: int = 0
         self.parent: int = 0
         self.depth: int = 0
@@ -289,10 +273,10 @@ class Process(Object):
                  "handle_count", "handle_opened", "handle_carved", "handle_listed", "handle_stack", "handle_position",
                  "handle_object", "handle_generation", "handle_rights", "handle_badge",
                  "pager", "pager_badge")  # fmt: skip
-    table_name = "process"
+    table_name: ClassVar[str] = "process"
 
     def __init__(self, id: int) -> None:
-        self.id = id
+        super().__init__(id)
         self.container: int = 0
         self.place: int = 0
         """Its place in Container.members."""
@@ -354,10 +338,10 @@ class Thread(Object):
                  "holder_slot", "joiner", "waiting_for", "result",
                  "waits", "endpoint", "partner", "caller", "badge", "item", "item_first", "item_count", "item_rights",
                  "window", "window_pages", "takes", "fault")  # fmt: skip
-    table_name = "thread"
+    table_name: ClassVar[str] = "thread"
 
     def __init__(self, id: int) -> None:
-        self.id = id
+        super().__init__(id)
         self.process: int = 0
         self.position: int = 0
         """Its place in Process.threads."""
@@ -409,10 +393,10 @@ class Endpoint(Object):
     """Where threads meet: a FIFO of those that wait to send, or of those that wait to receive."""
 
     __slots__ = ("head", "tail", "ticket", "receiving", "references", "senders", "receivers", "signals", "timer")
-    table_name = "endpoint"
+    table_name: ClassVar[str] = "endpoint"
 
     def __init__(self, id: int) -> None:
-        self.id = id
+        super().__init__(id)
         self.head: int = 0
         self.tail: int = 0
         self.ticket: int = 0
@@ -435,10 +419,10 @@ class Device(Object):
     """A device that the host lends: held by one process, in one IOMMU domain, or in none and then without DMA."""
 
     __slots__ = ("holder", "holder_slot", "domain", "place", "endpoint")
-    table_name = "device"
+    table_name: ClassVar[str] = "device"
 
     def __init__(self, id: int) -> None:
-        self.id = id
+        super().__init__(id)
         self.holder: int = 0
         """The process that has the handle to it; 0: the host may give it to one."""
         self.holder_slot: int = 0
@@ -455,10 +439,10 @@ class Domain(Object):
 
     __slots__ = ("holder", "holder_slot", "device_count", "devices", "mappings", "map_page", "map_permission",
                  "regions")  # fmt: skip
-    table_name = "domain"
+    table_name: ClassVar[str] = "domain"
 
     def __init__(self, id: int) -> None:
-        self.id = id
+        super().__init__(id)
         self.holder: int = 0
         self.holder_slot: int = 0
         self.device_count: int = 0
@@ -478,10 +462,10 @@ class PageTable(Object):
     """A 512-entry table page of one address space, level 4 (root) to 1."""
 
     __slots__ = ("level", "process", "parent", "slot", "base", "used", "entry", "permission")
-    table_name = "table"
+    table_name: ClassVar[str] = "table"
 
     def __init__(self, id: int) -> None:
-        self.id = id
+        super().__init__(id)
         self.level: int = 0
         self.process: int = 0
         self.parent: int = 0
@@ -501,10 +485,10 @@ class Core(Object):
     """A core: the thread it runs and the FIFO of those that are ready to."""
 
     __slots__ = ("container", "current", "head", "tail", "ticket", "ring")
-    table_name = "core"
+    table_name: ClassVar[str] = "core"
 
     def __init__(self, id: int) -> None:
-        self.id = id
+        super().__init__(id)
         self.container: int = 0
         self.current: int = 0
         self.head: int = 0
@@ -530,24 +514,6 @@ def clear_row(k: Kernel, target: Object, row: str) -> None:
         if value != 0:
             k.log((target, row, index, value))
             items[index] = 0
-
-
-T = TypeVar("T", bound=Object)
-
-
-class Table(dict[int, T], Generic[T]):
-    """All objects of one kind by id; a blank object stands where none was created."""
-
-    __slots__ = ("blank",)
-
-    def __init__(self, blank: type[T]) -> None:
-        super().__init__()
-        self.blank = blank
-
-    def __missing__(self, id: int) -> T:
-        made = self.blank(id)
-        self[id] = made
-        return made
 
 
 class Ledger:
@@ -626,3 +592,17 @@ TABLES: Final[dict[int, str]] = {
     DOMAIN: "domain", TABLE: "table",
 }  # fmt: skip
 """The table that holds the object a page of this kind is charged for."""
+
+CLASSES: Final[tuple[type[Object], ...]] = (
+    Memory, Page, Block, Giant, Container, Process, Thread, Endpoint, Device, Domain, PageTable, Core,
+)  # fmt: skip
+"""The classes of all kernel objects."""
+TABLE_NAMES: Final = tuple(of.table_name for of in CLASSES if of is not Memory)
+"""The tables of a kernel."""
+
+
+def fields_of(of: type[object]) -> tuple[str, ...]:
+    """The fields and rows of a kernel object, or ledgers, of this class."""
+    names: tuple[str, ...] | None = getattr(of, "__slots__", None)
+    if names is None: names = getattr(of, "__mypyc_attrs__")  # noqa: B009  (where the kernel is compiled)
+    return tuple(name for name in names if name not in ("id", "written"))

@@ -1,120 +1,106 @@
 """The state before a transition, seen through the journal of what it wrote.
 
-Objects that were not written are the live ones; those that were answer with their old fields.  Specifications read it
-as ``old``, ledgers take from it what each written object used to contribute.
+Objects that were not written are the live ones; those that were are copies with their old fields.  Specifications read
+it as ``old``, ledgers take from it what each written object used to contribute.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any, Final
+from collections.abc import Sequence
+from typing import Any
 
-from kernel.objects import (
-    Block,
-    Container,
-    Core,
-    Device,
-    Domain,
-    Endpoint,
-    Giant,
-    Kernel,
-    Memory,
-    Object,
-    Page,
-    PageTable,
-    Process,
-    Row,
-    Thread,
-)  # fmt: skip
+from kernel.evaluated import copy
+from kernel.fields import BITS, NUMBERS, SETS
+from kernel.objects import CLASSES, TABLE_NAMES, Kernel, Memory
+from kernel.storage import OldRow, OldTable, old_table
+from kernel.written import Object, Written
+
+Journal = Sequence[tuple[Any, ...]]
+"""Entries (object, field, old value) and (object, row, index, old value)."""
+
+class OldKernel(Kernel):
+    """The state as it was.  ``enter`` makes it so, ``leave`` ends it; in between nothing is written."""
+
+    __slots__ = ("now", "objects", "_spare", "_tables")
+
+    def __init__(self, now: Kernel) -> None:
+        super().__init__()
+        self.now = now
+        """The state as it is."""
+        self.objects: list[Written] = []
+        """The objects that were written, in the order of their first writes."""
+        self._spare: list[list[Written]] = [[] for _ in CLASSES]
+        """By table: what was made for earlier journals, to be filled in again."""
+        self._tables: dict[str, OldTable[Any]] = {name: old_table(getattr(now, name)) for name in TABLE_NAMES}
+        for name in TABLE_NAMES:
+            setattr(self, name, self._tables[name])
+        self.memory = now.memory
+        self.root = now.root
+        self.cores = now.cores
+
+    def enter(self, journal: Journal) -> None:
+        """From here on this is the state before the journal's writes."""
+        objects = self.objects
+        for entry in journal:
+            live: Object = entry[0]
+            field: str = entry[1]
+            w = live.written
+            if w is None:
+                w = self._written(live)
+                objects.append(w)
+                copy(w.table, w.old, live)
+            bit = w.bits[field]
+            if len(entry) == 3:
+                if w.fields & bit == 0:
+                    w.fields |= bit
+                    setattr(w.old, field, entry[2])
+                continue
+            if w.fields & bit == 0:
+                w.fields |= bit
+                setattr(w.old, field, self._row(w, field))
+            row = w.rows[field]
+            index: int = entry[2]
+            if index not in row: row[index] = entry[3]
+
+    def _written(self, live: Object) -> Written:
+        """What is known of a written object: at first nothing."""
+        name = live.table_name
+        spare = self._spare[NUMBERS[name]]
+        if spare:
+            w = spare.pop()
+        else:
+            w = Written(NUMBERS[name], BITS[name], SETS[name], type(live)(live.id))
+        w.live = live
+        live.written = w
+        if name == "memory":
+            assert isinstance(w.old, Memory)
+            self.memory = w.old
+        else:
+            self._tables[name].note(live.id, w.old)
+        return w
+
+    @staticmethod
+    def _row(w: Written, field: str) -> OldRow:
+        """A row of a written object as it was, so far without old items."""
+        row = w.rows.get(field)
+        live = getattr(w.live, field)
+        if row is None:
+            row = w.rows[field] = OldRow(live)
+        row.live = live
+        row.clear()
+        return row
+
+    def leave(self) -> None:
+        """From here on this is the state as it is."""
+        for w in self.objects:
+            w.live.written = None
+            w.fields = w.allowed = 0
+            if w.items: w.items.clear()
+            self._spare[w.table].append(w)
+        self.objects.clear()
+        for table in self._tables.values():
+            if table: table.forget()
+        self.memory = self.now.memory
 
 
-class OldRow(dict[int, int]):
-    """A row as it was: the old items where it was written, the live ones elsewhere."""
-
-    __slots__ = ("live",)
-
-    def __init__(self, live: Row, items: dict[int, int]) -> None:
-        super().__init__(items)
-        self.live = live
-
-    def __missing__(self, index: int) -> int:
-        return self.live[index]
-
-
-class OldObject:
-    """An object as it was.  A field is filled in when it is first asked for (``ask``), and from then on before."""
-
-    __slots__ = ("live", "number", "ask", "bits", "entries")
-
-    def __init__(self, number: int, ask: Callable[[OldObject, str], Any]) -> None:
-        self.live: Any = None
-        self.number = number
-        """Its place among the written objects, in the order of their first writes."""
-        self.ask = ask
-        """Fills in a field, for this time and those to come, and returns it."""
-        self.bits: dict[tuple[str, ...], int] = {}
-        """For the frame of a specification: by fields, the bits that stand for their writes."""
-        self.entries: dict[str, list[tuple[int, int]]] = {}
-        """By row, which entries of the journal its writes are, and their bits."""
-
-    def __getattr__(self, name: str) -> Any:
-        return self.ask(self, name)
-
-
-def _old_class(of: type[Object]) -> type[OldObject]:
-    return type(f"Old{of.__name__}", (OldObject,), {"__slots__": tuple(of.__slots__)})
-
-
-OLD_CLASSES: Final[dict[type[Object], type[OldObject]]] = {
-    of: _old_class(of)
-    for of in (Memory, Giant, Block, Page, Container, Process, Thread, Endpoint, Device, Domain, PageTable, Core)
-}
-
-
-TABLE_NAMES: Final = (
-    "page", "block", "giant", "container", "process", "thread", "endpoint", "device", "domain", "table", "core",
-)  # fmt: skip
-
-
-class OldTable(dict[int, Any]):
-    """A table as it was: old objects where they were written, the live ones elsewhere."""
-
-    __slots__ = ()
-
-
-def _old_table(live: dict[int, Any]) -> OldTable:
-    """The view of a table before anything was written.  (Its class is its own, for the look-up of what was not written
-    to go to the live table without a call in Python.)"""
-    made = type("OldTable", (OldTable,), {"__slots__": (), "__missing__": live.__getitem__})()
-    assert isinstance(made, OldTable)
-    return made
-
-
-class OldKernel:
-    """The state as it was."""
-
-    __slots__ = ("written", "page", "block", "giant", "container", "process", "thread", "endpoint", "device", "domain",
-                 "table", "core", "cores", "root")  # fmt: skip
-
-    def __init__(self, k: Kernel) -> None:
-        self.written: dict[str, OldTable] = {name: _old_table(getattr(k, name)) for name in TABLE_NAMES}
-        """The tables by name: what is in them are the written objects, as they were."""
-        self.written["memory"] = _old_table({0: k.memory})
-        self.page: Any = self.written["page"]
-        self.block: Any = self.written["block"]
-        self.giant: Any = self.written["giant"]
-        self.container: Any = self.written["container"]
-        self.process: Any = self.written["process"]
-        self.thread: Any = self.written["thread"]
-        self.endpoint: Any = self.written["endpoint"]
-        self.device: Any = self.written["device"]
-        self.domain: Any = self.written["domain"]
-        self.table: Any = self.written["table"]
-        self.core: Any = self.written["core"]
-        self.cores = k.cores
-        self.root = k.root
-
-    @property
-    def memory(self) -> Any:
-        """The allocator's own state."""
-        return self.written["memory"][0]
+__all__ = ["TABLE_NAMES", "Journal", "OldKernel"]

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, overload
 
-from kernel.view import TABLE_NAMES
+from kernel.objects import TABLE_NAMES
 
 if TYPE_CHECKING:
     from aerostat.invariants.machine_view import MachineView

@@ -7,8 +7,7 @@ from types import MappingProxyType
 from typing import Any, NoReturn
 
 from aerostat.invariants.values import Read, ReadOnly
-from kernel.objects import BLOCK_FREE, FREE, TABLES, Kernel, Object
-from kernel.view import TABLE_NAMES
+from kernel.objects import BLOCK_FREE, FREE, TABLE_NAMES, TABLES, Kernel, Object, Row, fields_of
 
 KIND_OF = {table: kind for kind, table in TABLES.items()}
 
@@ -39,7 +38,7 @@ class ObjectView:
         except AttributeError:
             fields = ", ".join(dir(self))
             raise AttributeError(f"{self} has no field {name!r}, but {fields}") from None
-        if isinstance(value, dict): return MappingProxyType(value)
+        if isinstance(value, Row): return MappingProxyType(value)
         self._seen.reads.append((self, name, value))
         return value
 
@@ -53,7 +52,7 @@ class ObjectView:
         return hash(self._object)
 
     def __dir__(self) -> list[str]:
-        return [name for name in dir(self._object) if not name.startswith("_") and name not in ("table_name",)]
+        return sorted(("id", *fields_of(type(self._object))))
 
     def __str__(self) -> str:
         return f"{self._object.table_name}[{self._object.id}]"

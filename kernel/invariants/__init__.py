@@ -7,29 +7,38 @@ loops, nothing from the transitions: it runs in under a microsecond on concrete 
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
-from types import FunctionType
-from typing import Final, NamedTuple
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Final
 
+from kernel.compiled import code_of
 from kernel.objects import Kernel
 
 Predicate = Callable[..., bool]
 
 
-class Clause(NamedTuple):
+@dataclass(frozen=True)
+class Clause:
     """One invariant: its name, what it is about, and the predicate over (k, ids...)."""
 
     name: str
     domain: tuple[str, ...]
     holds: Predicate
-    names: frozenset[str]
-    """Tables and fields the predicate may read: the names that its code, and that of what it calls, mentions; with a
-    ledger, those it is counted from."""
 
     @property
     def meaning(self) -> str:
         """The clause in words."""
-        return " ".join((self.holds.__doc__ or "").split())
+        return documented(self.holds)
+
+    @cached_property
+    def names(self) -> frozenset[str]:
+        """Tables and fields the predicate may read: the names that its code, and that of what it calls, mentions; with
+        a ledger, those it is counted from."""
+        names = _mentioned(self.holds, set()) | {part for entry in self.domain for part in entry.split(".")}
+        if "ledger" in names: names.update(*(COUNTED_FROM[name] for name in names & COUNTED_FROM.keys()))
+        return frozenset(names)
 
     def reads(self, table: str, field: str) -> bool:
         """False only if a write to this field of this table cannot change the clause's truth."""
@@ -53,12 +62,21 @@ INVARIANTS: Final[dict[str, Clause]] = {}
 
 
 def _mentioned(function: object, seen: set[object]) -> set[str]:
-    if not isinstance(function, FunctionType) or function in seen: return set()
+    code = code_of(function)
+    if code is None or function in seen: return set()
     seen.add(function)
-    names = set(function.__code__.co_names)
-    for name in function.__code__.co_names:
-        names |= _mentioned(function.__globals__.get(name), seen)
+    module = sys.modules[getattr(function, "__module__")]  # noqa: B009
+    names = set(code.co_names)
+    for name in code.co_names:
+        names |= _mentioned(vars(module).get(name), seen)
     return names
+
+
+def documented(function: Callable[..., bool]) -> str:
+    """The text that documents a function, in one line."""
+    code = code_of(function)
+    text = code.co_consts[0] if code is not None and code.co_consts else None
+    return " ".join(text.split()) if isinstance(text, str) else ""
 
 
 def invariant(*domain: str) -> Callable[[Predicate], Predicate]:
@@ -67,9 +85,7 @@ def invariant(*domain: str) -> Callable[[Predicate], Predicate]:
     def register(predicate: Predicate) -> Predicate:
         name = predicate.__name__
         assert name not in INVARIANTS, name
-        names = _mentioned(predicate, set()) | {part for entry in domain for part in entry.split(".")}
-        if "ledger" in names: names.update(*(COUNTED_FROM[name] for name in names & COUNTED_FROM.keys()))
-        INVARIANTS[name] = Clause(name, domain, predicate, frozenset(names))
+        INVARIANTS[name] = Clause(name, domain, predicate)
         return predicate
 
     return register

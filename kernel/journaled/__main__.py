@@ -1,11 +1,12 @@
-"""``python -m kernel.journaled``: compiles the journalled transitions into the cache, as compileall does the rest."""
+"""``python -m kernel.journaled``: compiles the journalled transitions, and what ``kernel.evaluation`` writes, into the
+cache, as compileall does the rest."""
 
 from __future__ import annotations
 
 import importlib
 
-from kernel import journaled
+from kernel import cache, journaled
 
-journaled.write_caches = True
-for name in journaled.TRANSITIONS:
-    importlib.import_module(f"kernel.journaled.{name}")
+cache.write_always = True
+for name in ("evaluated", *(f"journaled.{name}" for name in journaled.TRANSITIONS)):
+    importlib.import_module(f"kernel.{name}")

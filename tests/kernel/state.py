@@ -5,7 +5,18 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from kernel.objects import BLOCK_FREE, BLOCK_SPLIT, FREE, GIANT_SPLIT, MAPPED_BLOCK, MAPPED_GIANT, Kernel, Object, Row
+from kernel.objects import (
+    BLOCK_FREE,
+    BLOCK_SPLIT,
+    FREE,
+    GIANT_SPLIT,
+    MAPPED_BLOCK,
+    MAPPED_GIANT,
+    Kernel,
+    Object,
+    Row,
+    fields_of,
+)
 
 Place = tuple[str, int, str, int | None]
 """Table, id, field, and the index if the field is a row."""
@@ -30,7 +41,7 @@ def find(k: Kernel, table: str, id: int) -> Any:
 
 def fields(obj: Object) -> tuple[str, ...]:
     """The names of an object's fields and rows."""
-    return tuple(type(obj).__slots__)
+    return fields_of(type(obj))
 
 
 def snapshot(k: Kernel) -> Snapshot:

@@ -6,11 +6,12 @@ import pytest
 
 from kernel import ledgers
 from kernel.boot import boot
-from kernel.check import AUDIT_EVERY, SETTLED, Checker, CheckFailed
+from kernel.check import AUDIT_EVERY, Checker, CheckFailed
+from kernel.evaluation import source
+from kernel.fields import BITS
 from kernel.invariants import INVARIANTS
-from kernel.objects import KIND_NAMES, RUNNING, Kernel
+from kernel.objects import CLASSES, KIND_NAMES, RUNNING, fields_of
 from kernel.touched import BEYOND, COUNTS, LED_TO, OBJECTS, ROWS_BEYOND
-from kernel.view import OLD_CLASSES
 from tests.kernel.driver import Driver
 from tests.kernel.mutants import mutant
 from tests.kernel.state import logged_store, snapshot
@@ -137,7 +138,7 @@ def test_check_makes_no_blank_objects_of_what_it_looks_at() -> None:
 
 def test_tables_of_what_is_touched_name_what_there_is() -> None:
     """Fields and clauses of kernel.touched exist, and clauses are about the table they are said to be."""
-    blank: dict[str, tuple[str, ...]] = {of(0).table_name: tuple(of.__slots__) for of in OLD_CLASSES}
+    blank: dict[str, tuple[str, ...]] = {of(0).table_name: fields_of(of) for of in CLASSES}
     for table, reached in BEYOND.items():
         for field, target, reads, names in reached:
             assert {field, *reads} <= set(blank[table])
@@ -156,17 +157,11 @@ def test_tables_of_what_is_touched_name_what_there_is() -> None:
         assert set(names) <= {name for target, _ in ROWS_BEYOND.get((table, row), ()) for name in OBJECTS[target]}
 
 
-def test_what_is_evaluated_for_a_call_can_be_read() -> None:
-    from kernel.touched import Evaluation, Shape
-
-    w = World(level="off")
-    w.thread(w.process())
-    w.call("schedule", 0)
-    k: Kernel = w.k
-    written = tuple(dict.fromkeys(entry[0] for entry in k.journal))
-    source = Evaluation(k, Shape(k.journal, written)).source
-    assert "if not core_current(k, id0): return core_current, (id0,)" in source
-    assert source.splitlines()[0] == "def evaluate(journal, objects, was):"
+def test_what_is_evaluated_can_be_read() -> None:
+    lines = source().splitlines()
+    start = lines.index("def check_core(k: Kernel, w: Written, tally: Tally) -> Broken | None:")
+    clause = lines.index('        if not core_current(k, id): return "core_current", (id,)', start)
+    assert f"    if fields & {BITS['core']['current']:#x}:" in lines[start:clause]
 
 
 @pytest.mark.parametrize(
@@ -180,11 +175,11 @@ def test_what_is_evaluated_for_a_call_can_be_read() -> None:
     ],
 )
 def test_bug_that_shows_after_many_sound_calls_is_caught(module: str, text: str, replacement: str) -> None:
-    """By then what a call's check asks about is known, and written out."""
+    """By then what is known of written objects was made for earlier calls."""
     w = World()
     s = w.process()
     w.map(s, V)
-    for _ in range(3 * SETTLED):
+    for _ in range(20):
         w.map(s, V + 1, 1)
         w.do("unmap_page", s, *indices(V + 1))
     w.transitions = mutant(module, text, replacement)
@@ -192,17 +187,26 @@ def test_bug_that_shows_after_many_sound_calls_is_caught(module: str, text: str,
         w.map(s, V + 1, 1)
 
 
-def test_what_is_asked_late_is_told_as_it_was() -> None:
+def test_old_state_is_that_before_the_writes() -> None:
     w = World()
     t = w.running()
-    w.thread(w.process())
+    u = w.thread(w.process())
     old = w.checker._old
-    for turn in range(3 * SETTLED):
-        t = w.k.core[0].current
+    s = w.k.thread[t].process
+    for _ in range(20):
+        t, u = u, t
+        w.run(t)
         w.k.journal.clear()
+        rank = w.k.core[0].ticket
         w.transitions["thread_yield"](w.k, t)
-        plan, _ = w.checker._enter(w.k.journal)
-        assert old.thread[t].state == RUNNING
-        if turn > SETTLED: assert (old.thread[t].rank, old.thread[t].process) == (0, w.k.thread[t].process)
-        w.checker._leave(plan)
-        w.do("schedule", 0)
+        logged_store(w.k, ("process", s, "map_page", V), 7)
+        logged_store(w.k, ("process", s, "map_page", V), 8)
+        old.enter(w.k.journal)
+        assert (old.thread[t].state, old.thread[t].rank, w.k.thread[t].rank) == (RUNNING, 0, rank)
+        assert old.thread[t].process == w.k.thread[t].process
+        assert old.thread[u] is w.k.thread[u] or old.thread[u].next == 0
+        assert (old.process[s].map_page[V], w.k.process[s].map_page[V]) == (0, 8)
+        assert dict(old.process[s].map_page.items()) == {V: 0}
+        old.leave()
+        assert old.thread[t] is w.k.thread[t]
+        w.k.process[s].map_page[V] = 0

@@ -18,7 +18,7 @@ from kernel.objects import ALIVE, BLOCKED, DEPTH_LIMIT, DEVICE, DOMAIN, ENDED, E
 from kernel.specs import SPECIFICATIONS
 from tests.kernel.fuzz.arguments import arguments
 from tests.kernel.fuzz.dice import Dice
-from tests.kernel.world import JOURNALED, Transition, World
+from tests.kernel.world import PLAIN, Transition, World
 
 Action = tuple[str, *tuple[str | int, ...]]
 """``("call", CORE, NAME, arguments ...)``: the thread that runs on this core makes a system call; ``("step", NAME,
@@ -160,7 +160,7 @@ class Run:
             return ("wake", dice.pick(blocked)) if blocked else ("preempt", core)
         if which == 5: return ("lend", dice.pick(processes))
         name = dice.pick(STEPS)
-        code = JOURNALED[name].__code__
+        code = PLAIN[name].__code__
         things = self._things()
         given = []
         for parameter in code.co_varnames[1 : code.co_argcount]:
