@@ -270,7 +270,7 @@ class Program:
         now."""
         machine = self.machine.hypervisor
         with machine.lock:
-            if self._started or self.process.status is not None: return
+            if self._started or not self.process.alive: return
             rip, rsp = self.process.entry
             machine.start(self.process, rip, rsp)
             self._started = True
@@ -297,7 +297,7 @@ class Program:
         """Waits for its end and returns its status.  Raises TimeoutError after ``timeout`` seconds; CheckFailed where
         a specification or an invariant of the kernel did not hold, Violation where one of the user's did not;
         MachineFailed; ValueError for one that was never started."""
-        if not self._started and self.process.status is None:
+        if not self._started and self.process.alive:
             raise ValueError(f"{self.process.name} was never started")
         return self.process.wait(timeout)
 
@@ -329,7 +329,7 @@ class Program:
             self.process.memory.write(address, data)
 
     def _must_live(self) -> None:
-        if self.process.status is not None:
+        if not self.process.alive:
             from hv.function_call import ProgramEnded
 
             raise ProgramEnded(f"{self.process.name} has ended")

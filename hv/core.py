@@ -1,13 +1,19 @@
 """A core: the host thread that runs guest threads on their vCPUs and dispatches what they trap with.
 
 Everything but the guest itself happens under the machine's big lock; it is free exactly while a vCPU runs.
+
+A call that is done in steps (``kernel.calls.operations``) is gone on with by the core that its thread runs on, batch by
+batch, as part of the thread's time slice.  What nobody waits for, the taking down of what has ended, every core does
+beside its threads: all of its time while it has none to run, at most half of it otherwise.
 """
 
 from __future__ import annotations
 
 import threading
+from time import monotonic_ns
 from typing import TYPE_CHECKING, Final
 
+from abi.calls import BY_NAME
 from abi.layout import EXECUTE, NATIVE_FIRST, READ, WRITE
 from hv.engine import (
     CRASHED,
@@ -21,6 +27,8 @@ from hv.engine import (
 )
 from hv.personality import BLOCKED, Fault
 from hv.vcpu import slice_start, slice_stop
+from kernel.calls.operations import Operation, SpaceBusy
+from kernel.objects import ENDING
 
 if TYPE_CHECKING:
     from hv.machine import Machine
@@ -46,6 +54,10 @@ class Core:
         """The vCPU whose thread it is dealing with, in the guest or out of it."""
         self.idle = False
         self.exits = 0
+        self._reaped = 0
+        """When it last ended a turn of taking down what has ended."""
+        self._reap_next = 0
+        """When the next one may begin, if there are threads to run."""
         self._host = threading.Thread(target=self._main, name=f"aerostat-core-{index}", daemon=True)
 
     def start(self) -> None:
@@ -76,8 +88,13 @@ class Core:
     def _loop(self) -> None:
         machine, index = self.machine, self.index
         R = machine.kernel.core[index]
+        orphans, processes = machine.system.operations.orphans, machine.kernel.process
         while not machine.stopping:
             if R.current == 0:
+                if orphans and (R.head == 0 or monotonic_ns() >= self._reap_next):
+                    self.idle = False
+                    self._reap()
+                    continue
                 if R.head == 0:
                     # Said once: two idle cores that woke each other by it would not stop.
                     if not self.idle:
@@ -88,6 +105,13 @@ class Core:
                 self.idle = False
                 machine.step(scheduler.schedule, index)
             thread = machine.threads[R.current]
+            if processes[thread.process.id].state == ENDING:
+                machine.system.end_thread(thread.id)
+                continue
+            if thread.operation is not None:
+                self._go_on(thread, thread.operation)
+                if machine.observer is not None and thread.operation is None: machine.observer.served(thread)
+                continue
             if thread.retry:
                 thread.retry = False
                 self._syscall(thread, thread.engine)
@@ -98,7 +122,7 @@ class Core:
     def _run(self, thread: Thread) -> None:
         """Runs the core's current thread until another one is to run, or the machine stops."""
         machine, raw = self.machine, self.machine.lock.raw
-        acquire, release, settle = raw.acquire, raw.release, machine.effects.settle
+        acquire, release, contend, settle = raw.acquire, raw.release, machine.lock.contend, machine.effects.settle
         R = machine.kernel.core[self.index]
         t = thread.id
         self.vcpu = vcpu = thread.engine
@@ -109,7 +133,7 @@ class Core:
             release()
             trap = run()
             self.in_guest = None
-            acquire()
+            if not acquire(False): contend()
             self.exits += 1
             if thread.gone or machine.stopping: break
             observer = machine.observer
@@ -119,8 +143,8 @@ class Core:
             elif trap == FAULT: self._fault(thread, vcpu)
             elif trap == CRASHED: machine.crash(thread, vcpu)
             else: machine.stray_access(thread, vcpu)
-            if observer is not None: observer.served(thread)
-            if R.current != t or machine.stopping or thread.gone: break
+            if observer is not None and thread.operation is None and not thread.retry: observer.served(thread)
+            if R.current != t or machine.stopping or thread.gone or thread.retry: break
         self.vcpu = None
         if trap == CRASHED: machine.vcpus.retire(vcpu)
         elif thread.gone: machine.vcpus.give_back(vcpu)
@@ -130,16 +154,26 @@ class Core:
         number = regs.rax
         machine.last_traps.append((thread.id, number, None))
         native = machine.native.get(number)
-        if native is not None:
-            call, arguments = native
-            if arguments == 0: result = call(thread.id)
-            elif arguments == 1: result = call(thread.id, regs.rdi)
-            elif arguments == 2: result = call(thread.id, regs.rdi, regs.rsi)
-            elif arguments == 3: result = call(thread.id, regs.rdi, regs.rsi, regs.rdx)
-            elif arguments == 4: result = call(thread.id, regs.rdi, regs.rsi, regs.rdx, regs.r10)
-            else: result = call(thread.id, *(regs.rdi, regs.rsi, regs.rdx, regs.r10, regs.r8, regs.r9)[:arguments])
-        else:
-            result = machine.foreign_call(thread, number)
+        try:
+            if native is not None:
+                call, arguments = native
+                if arguments == 0: result = call(thread.id)
+                elif arguments == 1: result = call(thread.id, regs.rdi)
+                elif arguments == 2: result = call(thread.id, regs.rdi, regs.rsi)
+                elif arguments == 3: result = call(thread.id, regs.rdi, regs.rsi, regs.rdx)
+                elif arguments == 4: result = call(thread.id, regs.rdi, regs.rsi, regs.rdx, regs.r10)
+                else: result = call(thread.id, *(regs.rdi, regs.rsi, regs.rdx, regs.r10, regs.r8, regs.r9)[:arguments])
+            else:
+                result = machine.foreign_call(thread, number)
+        except SpaceBusy as busy:
+            if busy.call: regs.rax = BY_NAME[busy.call].number
+            thread.retry = True
+            self._advance(thread, busy.holder)
+            return
+        if type(result) is Operation:
+            thread.operation = result
+            self._go_on(thread, result)
+            return
         if result != BLOCKED and not thread.gone: regs.rax = result & 0xFFFF_FFFF_FFFF_FFFF
 
     def _preempted(self, thread: Thread) -> None:
@@ -148,8 +182,48 @@ class Core:
         tick = machine.ticks.get(thread.process.id)
         if tick is not None: tick(thread)
         R = machine.kernel.core[self.index]
-        if not thread.gone and R.head != 0 and R.current == thread.id:
-            machine.step(scheduler.preempt, self.index)
+        if thread.gone or R.current != thread.id: return
+        if R.head != 0 or machine.system.operations.orphans: machine.step(scheduler.preempt, self.index)
+
+    def _go_on(self, thread: Thread, operation: Operation) -> None:
+        """Goes on with the call that the core's thread is in, until it ends or the thread's time slice does."""
+        if not self._advance(thread, operation): return
+        thread.operation = None
+        assert operation.result is not None
+        if not thread.gone: self.machine.thread_woken(thread.id, operation.result)
+
+    def _advance(self, thread: Thread, operation: Operation) -> bool:
+        """Advances an operation, in the time of the core's thread.  True if it has ended; else the thread's slice is
+        over, or it is gone, or the machine stops."""
+        machine, R = self.machine, self.machine.kernel.core[self.index]
+        now = monotonic_ns()
+        slice_end = now + TIME_SLICE_NS
+        while not operation.advance():
+            began, now = now, monotonic_ns()
+            machine.lock.pass_on((now - began) / 1e9)
+            if thread.gone or machine.stopping: return False
+            now = monotonic_ns()
+            if now >= slice_end and (R.head != 0 or machine.system.operations.orphans):
+                machine.step(scheduler.preempt, self.index)
+                return False
+        return True
+
+    def _reap(self) -> None:
+        """Takes down what has ended: for as long as nothing else is to be done here, else for as long as other things
+        were done since the last time."""
+        machine, operations = self.machine, self.machine.system.operations
+        R = machine.kernel.core[self.index]
+        begun = now = monotonic_ns()
+        turn_end = begun + min(begun - self._reaped, TIME_SLICE_NS)
+        while operations.orphans and not machine.stopping:
+            if R.head != 0 and now >= turn_end: break
+            began = now
+            operations.reap()
+            now = monotonic_ns()
+            machine.lock.pass_on((now - began) / 1e9)
+            now = monotonic_ns()
+        self._reaped = now
+        self._reap_next = now + (now - begun)
 
     def _fault(self, thread: Thread, vcpu: Engine) -> None:
         machine = self.machine

@@ -82,6 +82,9 @@ class FunctionCalls:
     def _alive(self) -> None:
         """Raises what stopped the machine, or ProgramEnded."""
         process, machine = self._process, self._process.machine
+        while process.status is None and not process.alive:
+            machine.raise_failure()
+            machine.lock.wait()
         machine.raise_failure()
         if process.status is not None: raise ProgramEnded(str(process.report or f"{process.name} has ended"))
 

@@ -2,17 +2,34 @@
 
 What transitions mean for translations is collected and carried out before the lock is given up, whoever held it: by
 then, and not later, no guest may reach what it lost.
+
+Nothing holds it for longer than a bounded piece of work takes.  Who has more to do gives it up between two pieces
+(``pass_on``), and then leaves it alone for as long as the piece took if others want it: a lock that is taken again at
+once is hardly ever to be had for those who have to wake up first.  How long it is held is measured.
 """
 
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable
 from types import TracebackType
-from typing import Final
+from typing import Final, NamedTuple
+
+from hv.kvm import ffi, lib
 
 LONGEST_SLEEP: Final = 1.0
 """Seconds that the main thread waits without looking whether a signal has come."""
+LONGEST_PAUSE: Final = 0.01
+"""Seconds that long work leaves the lock to others at most between two pieces."""
+
+
+class Holds(NamedTuple):
+    """How long a lock was held: how often, and nanoseconds in all and at the longest."""
+
+    times: int
+    total: int
+    longest: int
 
 
 class BigLock(threading.Condition):
@@ -24,6 +41,9 @@ class BigLock(threading.Condition):
 
     def __init__(self, settle: Callable[[], None]) -> None:
         self.raw = threading.Lock()
+        self._turnstile = threading.Lock()
+        """Held by the one who waits for ``raw`` and is the next to have it; the others wait for this one."""
+        self._measured = ffi.new("struct aero_hold *")
         self._settle = settle
         self._cores: set[int] = set()
         super().__init__(self.raw)
@@ -32,14 +52,35 @@ class BigLock(threading.Condition):
         """The calling thread is a core: from now on it holds the lock whenever it is not in a guest or at rest, so
         that what takes the lock can be used from within system calls that are served in Python."""
         self._cores.add(threading.get_ident())
+        lib.aero_hold_by_core(self._measured)
 
     def core_ends(self) -> None:
         """The calling thread no longer is a core; it still holds the lock."""
+        lib.aero_hold_by_core(ffi.NULL)
         self._cores.discard(threading.get_ident())
 
     def in_core(self) -> bool:
         """The calling thread is a core."""
         return threading.get_ident() in self._cores
+
+    def holds(self) -> Holds:
+        """How long it was held so far: by a core from an exit of its guest to the next entry, by others from taking it
+        to giving it up."""
+        return Holds(self._measured.count, self._measured.total, self._measured.longest)
+
+    def contend(self) -> None:
+        """Takes ``raw``, which another thread holds."""
+        with self._turnstile:
+            self.raw.acquire()
+
+    def pass_on(self, worked: float) -> None:
+        """Gives the lock up between two pieces of work, the last of which took ``worked`` seconds, and takes it again:
+        at once if nobody waits for it, else when others have had it for about as long."""
+        self._settle()
+        wanted = self._turnstile.locked()
+        self._release_save()
+        if wanted: time.sleep(min(worked, LONGEST_PAUSE))
+        self._acquire_restore(None)
 
     def refuse_cores(self, what: str) -> None:
         """RuntimeError in a core, which cannot do what waits for others."""
@@ -51,20 +92,28 @@ class BigLock(threading.Condition):
         self._settle()
         super().wait()
 
+    def _release_save(self) -> None:
+        lib.aero_hold_ends(self._measured)
+        self.raw.release()
+
     def _acquire_restore(self, state: object) -> None:
         """Takes the lock again after waiting.  An exception out of a signal handler has to wait until it has it:
         whoever waited is going to give it up."""
         late: BaseException | None = None
         while True:
             try:
-                self.raw.acquire()
+                if not self.raw.acquire(False): self.contend()
                 break
             except BaseException as error:
                 late = error
+        lib.aero_hold_begins()
         if late is not None: raise late
 
     def __enter__(self) -> bool:
-        return threading.get_ident() in self._cores or super().__enter__()
+        if threading.get_ident() in self._cores: return True
+        if not self.raw.acquire(False): self.contend()
+        lib.aero_hold_begins()
+        return True
 
     def wait(self, timeout: float | None = None) -> bool:
         """Gives the lock up until another thread notifies, or ``timeout`` seconds have passed (False).  The main
@@ -84,7 +133,7 @@ class BigLock(threading.Condition):
         try:
             self._settle()
         finally:
-            super().__exit__(kind, error, trace)
+            self._release_save()
 
 
-__all__ = ["BigLock"]
+__all__ = ["BigLock", "Holds"]

@@ -42,9 +42,9 @@ from hv.thread import Thread
 from hv.vcpu import Vcpu
 from hv.vcpu_pool import VcpuPool
 from kernel.boot import boot
-from kernel.calls import System
+from kernel.calls import Operation, System
 from kernel.check import Checker, CheckFailed
-from kernel.objects import NEW, RUNNING
+from kernel.objects import KILLED, NEW, RUNNING
 
 if TYPE_CHECKING:
     from abi.elf import Image
@@ -122,6 +122,7 @@ class Machine:
         self.effects = Effects(self.kernel, self.memory, self.frames, self.gate, self)
         self.system = System(self.kernel, self.step, self.thread_started)
         self.messages = Messages(self)
+        self.system.operations.orphaned = self._orphaned
         self._check = None if check == "off" else self.checker.check
         self._apply = self.effects.apply
         self.native = self._native_calls()
@@ -151,8 +152,14 @@ class Machine:
             raise
         return result
 
-    def _native_calls(self) -> dict[int, tuple[Callable[..., int], int]]:
-        special: dict[str, Callable[..., int]] = {"debug_print": self._debug_print, **self.messages.calls()}
+    def _orphaned(self) -> None:
+        """There is something to do for cores that have nothing to run."""
+        if any(core.idle for core in self.cores): self.lock.notify_all()
+
+    def _native_calls(self) -> dict[int, tuple[Callable[..., int | Operation], int]]:
+        special: dict[str, Callable[..., int | Operation]] = {
+            "debug_print": self._debug_print, **self.messages.calls(),
+        }  # fmt: skip
         return {
             call.number: (special.get(call.name) or getattr(self.system, call.name), len(call.arguments))
             for call in CALLS
@@ -228,6 +235,7 @@ class Machine:
         gone = self.threads.pop(t, None)
         if gone is None: return
         gone.gone = True
+        if gone.operation is not None: self.system.operations.adopt(gone.operation)
         if gone.watch is not None: gone.watch.cancel()  # nothing is going to happen by it any more
         self.messages.settled(gone)
         if gone.process.function_calls is not None: self.lock.notify_all()  # it may be the one that was called
@@ -258,10 +266,13 @@ class Machine:
         self.ticks.pop(s, None)
         if process.personality is not None: process.personality.process_exited(process)
         # A limit or a kill is for all that a program started; nobody could end a child that has outlived it.
-        for child in [other for other in self.processes.values() if other.ancestor is process]:
-            self.system.end(child.id, 137)
+        for child in self._descendants(process):
+            self.system.end(child.id, KILLED)
         self.recycle_tables()
         self.lock.notify_all()
+
+    def _descendants(self, process: Process) -> list[Process]:
+        return [other for other in self.processes.values() if other.ancestor is process]
 
     def thread_started(self, t: int, entry: int, stack: int, argument: int) -> None:
         """A program created thread t by a native call."""
@@ -384,7 +395,9 @@ class Machine:
                 if start: self.start(process, image.entry, rsp)
             except BaseException:
                 if self.failure is None:
-                    if process.status is None: self.system.end(s, 127)
+                    if process.status is None:
+                        self.system.end(s, 127)
+                        self.system.operations.drain()
                     self.system.collect(s)
                 raise
             process.entry = (image.entry, rsp)
@@ -422,9 +435,11 @@ class Machine:
         """See Process.wait."""
         deadline = None if timeout is None else time.monotonic() + timeout
         with self.lock:
-            while process.status is None:
+            # Those it started end with it, a little later.
+            while process.status is None or self._descendants(process):
                 self.raise_failure()
-                if self.kernel.process[process.id].state == NEW: raise ValueError(f"{process.name} was never started")
+                if process.status is None and self.kernel.process[process.id].state == NEW:
+                    raise ValueError(f"{process.name} was never started")
                 if self.stuck():
                     self.end_process(process, 134, "deadlock: every thread waits for another")
                     continue
@@ -440,6 +455,7 @@ class Machine:
     def stuck(self) -> bool:
         """No core has anything to run, and nothing is going to happen."""
         if not self._running or self.stopping or self.events.pending(): return False
+        if self.system.operations.orphans: return False
         return all(core.idle and self.kernel.core[core.index].head == 0 for core in self.cores)
 
     # Ends of programs.
@@ -460,11 +476,14 @@ class Machine:
         self.end_process(culprit.process, 135, f"access to unbacked memory at {vcpu.mmio_address:#x}", culprit)
 
     def end_process(self, process: Process, status: int, reason: str, culprit: Thread | None = None) -> None:
-        """Ends a process with a report.  Hold the big lock."""
+        """Ends a process with a report: nothing of it runs from now on, its memory goes later.  No effect if it is
+        ending.  Hold the big lock."""
+        if not process.alive: return
         from hv.ending import take_report
 
         process.report = take_report(self, process, reason, status, culprit)
         self.system.end(process.id, status)
+        if not self._running: self.system.operations.drain()  # no core does it
 
     # The machine as a whole.
 
@@ -512,6 +531,7 @@ class Machine:
     def statistics(self) -> dict[str, Any]:
         """Counts since the start, and what the machine holds now."""
         C = self.kernel.container[self.kernel.root]
+        holds = self.lock.holds()
         return {
             "exits": self.exits(),
             "check": self.checker.level,
@@ -522,6 +542,9 @@ class Machine:
             "pages_used": C.used_pages,
             "blocks_used": C.used_blocks,
             "memory_resident": self.memory.resident(),
+            "lock_holds": holds.times,
+            "lock_held_ns": holds.total,
+            "lock_longest_hold_ns": holds.longest,
             "unknown_calls": {
                 "others" if number == OTHER else f"{number:#x}": count
                 for number, count in sorted(self.unknown_calls.items())
@@ -549,7 +572,8 @@ class Machine:
         try:
             if self.failure is not None: return
             for process in list(self.processes.values()):
-                self.system.end(process.id, 137)
+                self.system.end(process.id, KILLED)
+            self.system.operations.drain()
             if self.checker.level == "full": self.checker.audit()
         except BaseException as error:
             self.failure = error  # for those who still wait for a program

@@ -9,6 +9,7 @@ from hv.personality import Personality
 from hv.thread import Thread
 from hv.user_memory import UserMemory
 from kernel.calls.ranges import mapping_around
+from kernel.objects import ALIVE, NEW
 
 if TYPE_CHECKING:
     from abi.elf import Image
@@ -53,17 +54,22 @@ class Process:
         found = (self.machine.threads.get(S.threads[i]) for i in range(S.thread_count))
         return [thread for thread in found if thread is not None]
 
+    @property
+    def alive(self) -> bool:
+        """Whether it has not begun to end."""
+        return self.status is None and self.machine.kernel.process[self.id].state in (NEW, ALIVE)
+
     def map(self, va: int, length: int, permissions: int) -> int:
         """Maps zeroed pages at exactly this range: 0, -EINVAL, -EEXIST or -ENOMEM, as the native mmap."""
-        return self.machine.system.map_range(self.id, va, length, permissions)
+        return self.machine.system.complete(self.machine.system.map_range(self.id, va, length, permissions))
 
     def unmap(self, va: int, length: int) -> int:
         """Removes mappings: 0, -EINVAL or -EFAULT, as the native munmap."""
-        return self.machine.system.unmap_range(self.id, va, length)
+        return self.machine.system.complete(self.machine.system.unmap_range(self.id, va, length))
 
     def protect(self, va: int, length: int, permissions: int) -> int:
         """Changes permissions: 0, -EINVAL or -EFAULT, as the native mprotect."""
-        return self.machine.system.protect_range(self.id, va, length, permissions)
+        return self.machine.system.complete(self.machine.system.protect_range(self.id, va, length, permissions))
 
     def permissions(self, va: int) -> int | None:
         """What the program may do at this address, or None where nothing is mapped."""
@@ -79,7 +85,8 @@ class Process:
         return self.machine.add_thread(self, t, rip, rsp, rdi, fs_base)
 
     def exit(self, status: int) -> None:
-        """Ends it with all its threads; no effect if it has ended."""
+        """Ends it with all its threads, which do not run any more; its memory goes later.  No effect if it has
+        ended."""
         self.machine.system.end(self.id, status & 0xFF)
 
     def call(self, address: int, *arguments: int, timeout: float | None = None) -> int:
@@ -90,9 +97,13 @@ class Process:
         return self.function_calls.call(address, arguments, timeout)
 
     def kill(self, status: int = 137, reason: str = "killed") -> None:
-        """Ends it from outside; takes the big lock itself.  No effect if it has ended."""
-        with self.machine.lock:
-            if self.status is None and not self.machine.stopping: self.machine.end_process(self, status, reason)
+        """Ends it from outside and waits until it has ended; takes the big lock itself.  No effect if it has ended.
+        From within a system call nothing is waited for."""
+        machine = self.machine
+        with machine.lock:
+            if self.status is None and not machine.stopping: machine.end_process(self, status, reason)
+            while self.status is None and not machine.stopping and not machine.lock.in_core():
+                machine.lock.wait()
 
     def wait(self, timeout: float | None = None) -> int:
         """Waits until it has ended and returns its status.  TimeoutError after ``timeout`` seconds; what stopped the

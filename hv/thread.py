@@ -11,14 +11,15 @@ if TYPE_CHECKING:
     from hv.events import Timer, Watch
     from hv.machine import Machine
     from hv.process import Process
+    from kernel.calls import Operation
 
 
 class Thread:
     """One thread of a process.  Hold the big lock; registers only while it does not run."""
 
     __slots__ = (
-        "begin", "context", "deadline", "fault", "gone", "id", "machine", "process", "result", "retried", "retries",
-        "retry", "vcpu", "watch",
+        "begin", "context", "deadline", "fault", "gone", "id", "machine", "operation", "process", "result", "retried",
+        "retries", "retry", "vcpu", "watch",
     )  # fmt: skip
 
     def __init__(
@@ -32,6 +33,8 @@ class Thread:
         self.context: Context | None = None
         self.result: int | None = None
         """What rax becomes when it has a vCPU again."""
+        self.operation: Operation | None = None
+        """The call it is in, if that is done in steps: its core goes on with that instead of running it."""
         self.retry = False
         """The call it was blocked in is to be dispatched again."""
         self.retried = (0, 0)

@@ -83,6 +83,39 @@ struct aero_vcpu {
     struct kvm_regs replayed;
 };
 
+/* How long the big lock was held (hv/lock.py), in nanoseconds.  A hold ends where a core enters its guest, and begins
+ * where it leaves it, or, if somebody else had the lock then, where that hold ended. */
+struct aero_hold {
+    uint64_t count, total, longest;
+    uint64_t released;       /* when the last one ended, of CLOCK_MONOTONIC */
+};
+
+static __thread struct aero_hold *core_hold; /* of the machine whose core this host thread is */
+static __thread uint64_t hold_began;
+
+static uint64_t now_ns(void)
+{
+    struct timespec now;
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec;
+}
+
+static void aero_hold_begins(void) { hold_began = now_ns(); }
+
+static void aero_hold_ends(struct aero_hold *h)
+{
+    uint64_t now = now_ns(), released = __atomic_exchange_n(&h->released, now, __ATOMIC_RELAXED);
+    uint64_t began = hold_began > released ? hold_began : released;
+    uint64_t held = now > began ? now - began : 0, longest = __atomic_load_n(&h->longest, __ATOMIC_RELAXED);
+    __atomic_fetch_add(&h->count, 1, __ATOMIC_RELAXED);
+    __atomic_fetch_add(&h->total, held, __ATOMIC_RELAXED);
+    while (held > longest && !__atomic_compare_exchange_n(&h->longest, &longest, held, 0, __ATOMIC_RELAXED,
+                                                          __ATOMIC_RELAXED)) { }
+}
+
+/* From now on the holds of this host thread are those of a core: run() ends them, and begins the next.  NULL: no more. */
+static void aero_hold_by_core(struct aero_hold *h) { core_hold = h; }
+
 static __thread struct aero_vcpu *running;
 static __thread volatile sig_atomic_t slice_over;
 static __thread int thread_id;
@@ -446,6 +479,7 @@ static int aero_run(struct aero_vcpu *v)
     int trap;
     if (!v->run) return crashed(v, "the vCPU is closed%.0llu%.0llu", 0, 0);
     if (!thread_id) thread_id = (int)syscall(SYS_gettid);
+    if (core_hold) aero_hold_ends(core_hold);
     running = v;
     /* Before kicked is read: a kick either finds the thread to signal, or is found here. */
     __atomic_store_n(&v->thread, thread_id, __ATOMIC_SEQ_CST);
@@ -463,6 +497,7 @@ static int aero_run(struct aero_vcpu *v)
     }
     __atomic_store_n(&v->thread, 0, __ATOMIC_SEQ_CST);
     running = NULL;
+    if (core_hold) hold_began = now_ns();
     return trap;
 }
 

@@ -66,6 +66,10 @@ struct aero_vcpu {
     char crash_reason[...];
     ...;
 };
+struct aero_hold { uint64_t count, total, longest; ...; };
+void aero_hold_begins(void);
+void aero_hold_ends(struct aero_hold *h);
+void aero_hold_by_core(struct aero_hold *h);
 int aero_install_kick_signal(void);
 int aero_ioctl(int fd, unsigned long request, void *argument);
 int aero_ioctl_value(int fd, unsigned long request, unsigned long value);

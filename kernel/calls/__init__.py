@@ -4,7 +4,8 @@ A transition does one bounded thing; here a call's arguments are validated as a 
 it returns an error, and then one step follows another.  ``step`` runs each: it checks it, and carries out what it
 means for the machine.  Steps of different calls may be interleaved between, but not inside, transitions.
 
-Each native call is a method of its name: t is the calling thread, arguments are any 64-bit values.
+Each native call is a method of its name: t is the calling thread, arguments are any 64-bit values.  It returns the
+result, or, where the work grows with the arguments, an operation that brings it (``kernel.calls.operations``).
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from kernel.calls.base import Step
 from kernel.calls.containers import ContainerCalls
 from kernel.calls.devices import DeviceCalls
 from kernel.calls.messages import Delivery
+from kernel.calls.operations import Operation, SpaceBusy
 from kernel.calls.processes import ProcessCalls
 from kernel.calls.ranges import Piece, effective, indices, protection_valid, range_valid
 from kernel.calls.threads import ThreadCalls
@@ -22,4 +24,7 @@ class System(ThreadCalls, ProcessCalls, ContainerCalls, DeviceCalls):
     """The native system calls of a kernel, and what the host asks of it."""
 
 
-__all__ = ["Delivery", "Piece", "Step", "System", "effective", "indices", "protection_valid", "range_valid"]
+__all__ = [
+    "Delivery", "Operation", "Piece", "SpaceBusy", "Step", "System", "effective", "indices", "protection_valid",
+    "range_valid",
+]  # fmt: skip

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Generator
 from typing import TYPE_CHECKING
 
 from abi.errors import EPIPE, ESRCH, OK
-from kernel.objects import Kernel
+from kernel.calls.operations import Operation, Operations
+from kernel.objects import ENDPOINT, Kernel
 
 if TYPE_CHECKING:
     from kernel import handles, message, page_allocator
@@ -27,6 +28,15 @@ class Calls:
         self.k = k
         self.step = step
         self.started = started
+        self.operations = Operations()
+        self.busy = self.operations.holders
+        """By process: the operation that is changing its address space.  What changes an address space and is no
+        operation itself (a single page, say) has to look here first, and becomes one if it is (``Operations.hold``)."""
+
+    @staticmethod
+    def complete(begun: int | Operation) -> int:
+        """The result of what a call returned, for the host, which wants it now."""
+        return begun if isinstance(begun, int) else begun.complete()
 
     def more_pages(self, c: int) -> bool:
         """Splits a block of the container's quota, and a giant for it if need be.  False if it has neither."""
@@ -43,10 +53,16 @@ class Calls:
 
     def hang_up(self, e: int) -> None:
         """Tells those who wait at endpoint e, if nobody is left at the other end, that there never will be."""
+        for _ in self.hanging_up(e): pass
+
+    def hanging_up(self, e: int) -> Generator[None, None, None]:
+        """``hang_up`` in steps, for whatever lies in page e."""
         k = self.k
-        E = k.endpoint[e]
-        while E.head and (E.senders == 0 and E.timer == 0 if E.receiving else E.receivers == 0):
+        while k.page[e].kind == ENDPOINT:
+            E = k.endpoint[e]
+            if not E.head or (E.senders or E.timer if E.receiving else E.receivers): break
             self.step(message.message_cancel, E.head, -EPIPE)
+            yield
 
     def named(self, t: int, handle: int, kind: int) -> int:
         """The object of this kind that thread t names by a handle, or -ESRCH."""

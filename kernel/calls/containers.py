@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Final
 
 from abi.errors import ENOMEM, OK
 from kernel.calls.endings import Endings
+from kernel.calls.operations import Operation
 from kernel.objects import CONTAINER
 
 if TYPE_CHECKING:
@@ -29,17 +30,17 @@ class ContainerCalls(Endings):
         while C.pages < pages + 1 and self.more_pages(c): pass
         return self.step(container.container_create, t, pages, blocks, giants)
 
-    def container_kill(self, t: int, handle: int) -> int:
+    def container_kill(self, t: int, handle: int) -> int | Operation:
         k = self.k
         c = handles.object_of(k, k.thread[t].process, handle % 65536, handle >> 16)
         result = self.step(container.container_kill, t, handle % 65536, handle >> 16)
-        if result == OK: self.take_down_container(c)
-        return result
+        return self.end_container(c) if result == OK else result
 
     def close_container(self, c: int) -> int:
-        """Ends container c with all below it.  0; -EINVAL: no container, or the root; -EBUSY: it is ending already."""
+        """Begins to end container c with all below it.  0; -EINVAL: no container, or the root; -EBUSY: it is ending
+        already."""
         result = self.step(container.container_close, c)
-        if result == OK: self.take_down_container(c)
+        if result == OK: self.operations.adopt(self.end_container(c))
         return result
 
     def process_create_in(self, t: int, handle: int) -> int:

@@ -39,7 +39,7 @@ class DeviceCalls(MessageCalls):
         w, M = iova >> PAGE_SHIFT, k.domain[m]
         if w + (length >> PAGE_SHIFT) > DOMAIN_PAGES: return -EINVAL
         s = k.thread[t].process
-        pieces = self.mapped_pieces(s, address, length)
+        pieces = self.mapped_pieces(s, address, length, MOST_AT_ONCE)
         if isinstance(pieces, int): return pieces
         if len(pieces) > MOST_AT_ONCE or M.mappings + len(pieces) > DOMAIN_MAPPINGS: return -ENOSPC
         done: list[int] = []

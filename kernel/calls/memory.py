@@ -1,15 +1,22 @@
-"""Calls on address spaces: ranges are mapped, unmapped, protected and shared, one page or block a step."""
+"""Calls on address spaces: ranges are mapped, unmapped, protected and shared, one page or block a step.
+
+One page is the most frequent case: it takes one transition, whose own checks are all there is to do.  Anything longer
+is an operation (``kernel.calls.operations``): it holds the address space, looks at the whole range, and only then
+changes it, so that it is done as a whole or, with an error, not at all.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Generator, Iterable
 from typing import TYPE_CHECKING
 
-from abi.errors import ECHILD, EEXIST, EFAULT, EINVAL, ENOMEM, OK
+from abi.errors import ECHILD, EEXIST, EFAULT, EINVAL, ENOMEM, ESRCH, OK
 from abi.layout import BLOCK_PAGES, GIANT_PAGES, PAGE_SHIFT, PAGE_SIZE
 from kernel.calls.base import Calls
-from kernel.calls.ranges import Piece, effective, indices, protection_valid, range_valid
+from kernel.calls.operations import LOOKS, Operation, SpaceLost, Steps
+from kernel.calls.ranges import Piece, effective, indices, mapping_around, protection_valid, range_valid
 from kernel.calls.ranges import pieces as cut
-from kernel.objects import ALIVE, MAPPED, MAPPED_BLOCK, MAPPED_GIANT, NEW, PROCESS, TABLE
+from kernel.objects import ALIVE, MAPPED_BLOCK, MAPPED_GIANT, NEW, PROCESS, TABLE
 
 if TYPE_CHECKING:
     from kernel import page_allocator, page_table, sharing
@@ -22,44 +29,75 @@ class MemoryCalls(Calls):
 
     # Memory: on a process, which a native call of a thread is about, or the host acts for.
 
-    def map_range(self, s: int, address: int, length: int, protection: int) -> int:
+    def map_range(self, s: int, address: int, length: int, protection: int) -> int | Operation:
         """Maps zeroed pages at exactly this range of process s.  0, or -EINVAL, -EEXIST, -ENOMEM as mmap."""
         if not range_valid(address, length) or not protection_valid(protection): return -EINVAL
         k, step, permission = self.k, self.step, effective(protection)
-        first, end = address >> PAGE_SHIFT, (address + length) >> PAGE_SHIFT
-        if length == PAGE_SIZE:  # the most frequent case; the transition's own checks are all there is to do
+        first = address >> PAGE_SHIFT
+        if length == PAGE_SIZE and s not in self.busy:
             result = step(page_table.map_page, s, *indices(first), permission)
             c = k.process[s].container
             while result == -ENOMEM and self.more_pages(c):
                 result = step(page_table.map_page, s, *indices(first), permission)
             return result
-        C = k.container[k.process[s].container]
-        if end - first > C.pages + BLOCK_PAGES * C.blocks + GIANT_PAGES * C.giants:
+        pages, C = length >> PAGE_SHIFT, k.container[k.process[s].container]
+        if pages > C.pages + BLOCK_PAGES * C.blocks + GIANT_PAGES * C.giants:
             return -ENOMEM  # before work that grows with the length
-        while C.giants and end - first + BLOCK_PAGES > BLOCK_PAGES * C.blocks: self.more_blocks(k.process[s].container)
-        pieces = list(cut(first, end))
-        if any(not self.vacant(s, *piece) for piece in pieces): return -EEXIST
-        whole = self._fund(s, pieces)
-        if whole < 0: return whole
-        for v, count in pieces:
-            if count == BLOCK_PAGES and v % BLOCK_PAGES == 0 and whole > 0:
-                whole -= 1
-                result = step(page_table.map_block, s, v >> 27, v >> 18 & 511, v >> 9 & 511, permission)
-                assert result == OK, result
-                continue
-            i4, i3, i2, i1 = indices(v)
-            for offset in range(count):
-                result = step(page_table.map_page, s, i4, i3, i2, i1 + offset, permission)
-                assert result == OK, result
-        return OK
+        return Operation(self._map, s, first, first + pages, permission)
+
+    def _map(self, this: Operation, s: int, first: int, end: int, permission: int) -> Steps:
+        yield from self.operations.hold(this, s)
+        try:
+            for v, count in cut(first, end):
+                if not self.vacant(s, v, count): return -EEXIST
+                yield None
+            whole = yield from self._fund(s, first, end)
+            if whole < 0: return whole
+            v = first
+            while v < end:
+                count, result = BLOCK_PAGES, -ENOMEM
+                if whole > 0 and v % BLOCK_PAGES == 0 and v + BLOCK_PAGES <= end:
+                    result = self.step(page_table.map_block, s, *indices(v)[:3], permission)
+                    # Others in the container may have taken what there was: then pages have to do.
+                    whole = whole - 1 if result == OK else 0
+                if result != OK: count, result = 1, self._map_one(s, v, permission)
+                if result != OK:
+                    yield from self._take_back(s, first, v)
+                    return result
+                v += count
+                yield None
+            return OK
+        except SpaceLost:
+            return -ESRCH
+        finally:
+            self.operations.release(this)
+
+    def _map_one(self, s: int, v: int, permission: int) -> int:
+        """Maps one page, splitting blocks of the quota for it and its tables as need be."""
+        c = self.k.process[s].container
+        result = self.step(page_table.map_page, s, *indices(v), permission)
+        while result == -ENOMEM and self.more_pages(c):
+            result = self.step(page_table.map_page, s, *indices(v), permission)
+        return result
+
+    def _take_back(self, s: int, first: int, end: int) -> Generator[None, None, None]:
+        """Unmaps what an operation has mapped in a range that was vacant."""
+        v = first
+        while v < end:
+            count = self._piece_at(s, v, end)
+            if count > 0: self.unmap_piece(s, v)
+            v += max(count, 1)
+            yield
 
     def vacant(self, s: int, v: int, count: int) -> bool:
         """Nothing is mapped in this piece."""
         k = self.k
         S = k.process[s]
         i4, i3, i2, i1 = indices(v)
-        x = page_table.table_under(k, page_table.table_under(k, S.root, i4), i3)
-        if x == 0: return True
+        above = page_table.table_under(k, S.root, i4)
+        x = page_table.table_under(k, above, i3)
+        if x == 0: return above == 0 or k.table[above].entry[i3] == 0
+        if count == GIANT_PAGES: return False
         q = k.table[x].entry[i2]
         if q == 0: return True
         if k.page[q].kind != TABLE: return False
@@ -67,32 +105,45 @@ class MemoryCalls(Calls):
         X = k.table[q]
         return not any(X.entry.get(i) for i in range(i1, i1 + count))
 
-    def tables_missing(self, s: int, pieces: list[Piece], whole: int) -> int:
+    def _tables_missing(self, s: int, pieces: Iterable[Piece], whole: int) -> Generator[None, None, int]:
         """Page tables that mapping the pieces will create, if the first ``whole`` full ones become blocks."""
         k = self.k
         root = k.process[s].root
-        missing: set[tuple[int, int]] = set()
-        for v, count in pieces:
+        missing = last_3 = last_2 = last_1 = 0
+        for looked, (v, count) in enumerate(pieces, 1):
             i4, i3, i2, _ = indices(v)
             block = count == BLOCK_PAGES and whole > 0
             whole -= block
             x3 = page_table.table_under(k, root, i4)
             x2 = page_table.table_under(k, x3, i3)
-            if x3 == 0: missing.add((3, v >> 27))
-            if x2 == 0: missing.add((2, v >> 18))
-            if not block and page_table.table_under(k, x2, i2) == 0: missing.add((1, v >> 9))
-        return len(missing)
+            # Pieces ascend: a table that several of them need was counted with the one before.
+            if x3 == 0 and v >> 27 != last_3 - 1: missing, last_3 = missing + 1, (v >> 27) + 1
+            if x2 == 0 and v >> 18 != last_2 - 1: missing, last_2 = missing + 1, (v >> 18) + 1
+            if not block and page_table.table_under(k, x2, i2) == 0 and v >> 9 != last_1 - 1:
+                missing, last_1 = missing + 1, (v >> 9) + 1
+            if looked % (LOOKS // 4) == 0: yield
+        return missing
 
-    def _fund(self, s: int, pieces: list[Piece]) -> int:
+    def tables_missing(self, s: int, pieces: list[Piece], whole: int) -> int:
+        """The same at once, for pieces of which there are not many."""
+        counting = self._tables_missing(s, pieces, whole)
+        while True:
+            try:
+                next(counting)
+            except StopIteration as end:
+                return int(end.value)
+
+    def _fund(self, s: int, first: int, end: int) -> Steps:
         """Makes the container's quota fit: as many full pieces as possible by blocks, the rest and the page tables by
         pages.  Returns how many pieces become blocks, or -ENOMEM with only the split between quotas changed."""
         k, step = self.k, self.step
         c = k.process[s].container
         C = k.container[c]
-        full = sum(1 for _, count in pieces if count == BLOCK_PAGES)
-        total = sum(count for _, count in pieces)
+        while C.giants and end - first + BLOCK_PAGES > BLOCK_PAGES * C.blocks and self.more_blocks(c): yield None
+        full = max(0, end // BLOCK_PAGES - -(-first // BLOCK_PAGES))
         whole = min(full, C.blocks)
-        pages = total - whole * BLOCK_PAGES + self.tables_missing(s, pieces, whole)
+        tables = yield from self._tables_missing(s, cut(first, end), whole)
+        pages = end - first - whole * BLOCK_PAGES + tables
         splits = max(0, -((C.pages - pages) // BLOCK_PAGES))
         # Fewer blocks would not help: each that is not mapped whole takes a split, and perhaps a table.
         if whole + splits > C.blocks: return -ENOMEM
@@ -100,101 +151,188 @@ class MemoryCalls(Calls):
             if step(page_allocator.quota_merge, c) != OK: break
             whole += 1
             pages -= BLOCK_PAGES
+            yield None
         for _ in range(splits):
-            step(page_allocator.quota_split, c)
+            if step(page_allocator.quota_split, c) != OK: break
+            yield None
         return whole
 
-    def mapped_pieces(self, s: int, address: int, length: int) -> list[Piece] | int:
-        """The pages and blocks mapped in a valid range, in order: (v, 1) or (v, 512).  -EFAULT if a page of it is not
-        mapped, -EINVAL if it cuts a block."""
+    def _piece_at(self, s: int, v: int, end: int) -> int:
+        """How many pages are mapped as one at v: 1, 512, or those of a giant.  -EFAULT if nothing is mapped there,
+        -EINVAL if it is within a block or giant, or that goes beyond ``end``."""
         k = self.k
-        rows = k.process[s].map_page
-        v, end = address >> PAGE_SHIFT, (address + length) >> PAGE_SHIFT
-        pieces: list[Piece] = []
-        while v < end:
-            p = rows.get(v)
-            if not p:
-                around = rows.get(v - v % BLOCK_PAGES)
-                return -EINVAL if around and k.page[around].kind == MAPPED_BLOCK else -EFAULT
-            if k.page[p].kind == MAPPED:
-                pieces.append((v, 1))
-                v += 1
-                continue
-            if v + BLOCK_PAGES > end: return -EINVAL
-            pieces.append((v, BLOCK_PAGES))
-            v += BLOCK_PAGES
-        return pieces
+        p = k.process[s].map_page.get(v)
+        if not p: return -EFAULT if mapping_around(k, s, v) < 0 else -EINVAL
+        kind = k.page[p].kind
+        count = BLOCK_PAGES if kind == MAPPED_BLOCK else GIANT_PAGES if kind == MAPPED_GIANT else 1
+        return count if v + count <= end else -EINVAL
 
-    def unmap_range(self, s: int, address: int, length: int) -> int:
-        """Removes the mappings of a range of process s.  0, or -EINVAL, -EFAULT as munmap."""
-        if not range_valid(address, length): return -EINVAL
-        pieces = self.mapped_pieces(s, address, length)
-        if isinstance(pieces, int): return pieces
-        for v, count in pieces:
-            self.unmap_piece(s, v, count == BLOCK_PAGES)
+    def _all_mapped(self, s: int, first: int, end: int) -> Steps:
+        """0 if all of a range is mapped and no block is cut, else -EFAULT or -EINVAL."""
+        v, looked = first, 0
+        while v < end:
+            count = self._piece_at(s, v, end)
+            if count < 0: return count
+            v += count
+            looked += 1
+            if looked % LOOKS == 0: yield None
         return OK
 
-    def unmap_piece(self, s: int, v: int, block: bool) -> None:
+    def mapped_pieces(self, s: int, address: int, length: int, most: int) -> list[Piece] | int:
+        """The pages and blocks mapped in a valid range, in order: (v, 1) or (v, 512); of more than ``most`` only one
+        more than that.  -EFAULT if a page of it is not mapped, -EINVAL if it cuts a block."""
+        v, end = address >> PAGE_SHIFT, (address + length) >> PAGE_SHIFT
+        pieces: list[Piece] = []
+        while v < end and len(pieces) <= most:
+            count = self._piece_at(s, v, end)
+            if count < 0: return count
+            pieces.append((v, count))
+            v += count
+        return pieces
+
+    def unmap_range(self, s: int, address: int, length: int) -> int | Operation:
+        """Removes the mappings of a range of process s.  0, or -EINVAL, -EFAULT as munmap."""
+        if not range_valid(address, length): return -EINVAL
+        v = address >> PAGE_SHIFT
+        if length == PAGE_SIZE and s not in self.busy:
+            count = self._piece_at(s, v, v + 1)
+            if count < 0: return count
+            self.unmap_piece(s, v)
+            return OK
+        return Operation(self._unmap, s, v, (address + length) >> PAGE_SHIFT)
+
+    def _unmap(self, this: Operation, s: int, first: int, end: int) -> Steps:
+        yield from self.operations.hold(this, s)
+        try:
+            refusal = yield from self._all_mapped(s, first, end)
+            if refusal != OK: return refusal
+            v = first
+            while v < end:
+                count = self._piece_at(s, v, end)
+                assert count > 0, count
+                self.unmap_piece(s, v)
+                v += count
+                yield None
+            return OK
+        except SpaceLost:
+            return -ESRCH
+        finally:
+            self.operations.release(this)
+
+    def unmap_piece(self, s: int, v: int) -> None:
+        """Removes what one entry maps at v: a page, a block or a giant."""
+        S = self.k.process[s]
+        kind = self.k.page[S.map_page[v]].kind
         i4, i3, i2, i1 = indices(v)
-        if self.k.page[self.k.process[s].map_page[v]].kind == MAPPED_GIANT:
-            result = self.step(page_table.unmap_giant, s, i4, i3)
-        elif block: result = self.step(page_table.unmap_block, s, i4, i3, i2)
+        if kind == MAPPED_BLOCK: result = self.step(page_table.unmap_block, s, i4, i3, i2)
+        elif kind == MAPPED_GIANT: result = self.step(page_table.unmap_giant, s, i4, i3)
         else: result = self.step(page_table.unmap_page, s, i4, i3, i2, i1)
         assert result == OK, result
         # A row reads as 0 where nothing was written.  What is kept is what is mapped, not all that ever was.
-        S = self.k.process[s]
         S.map_page.pop(v, None)
         S.map_permission.pop(v, None)
 
-    def protect_range(self, s: int, address: int, length: int, protection: int) -> int:
+    def protect_range(self, s: int, address: int, length: int, protection: int) -> int | Operation:
         """Changes the permissions of a range of process s.  0, or -EINVAL, -EFAULT as mprotect."""
         if not range_valid(address, length) or not protection_valid(protection): return -EINVAL
-        permission = effective(protection)
-        if length == PAGE_SIZE:  # the most frequent case; the transition's own checks say all but why there is no page
-            result = self.step(page_table.protect_page, s, *indices(address >> PAGE_SHIFT), permission)
-            if result != -EFAULT: return result
-        pieces = self.mapped_pieces(s, address, length)
-        if isinstance(pieces, int): return pieces
-        for v, count in pieces:
-            i4, i3, i2, i1 = indices(v)
-            if count == BLOCK_PAGES: result = self.step(page_table.protect_block, s, i4, i3, i2, permission)
-            else: result = self.step(page_table.protect_page, s, i4, i3, i2, i1, permission)
-            assert result == OK, result
-        return OK
+        permission, v = effective(protection), address >> PAGE_SHIFT
+        if length == PAGE_SIZE and s not in self.busy:
+            result = self.step(page_table.protect_page, s, *indices(v), permission)
+            return result if result != -EFAULT else self._piece_at(s, v, v + 1)  # which says why there is no page
+        return Operation(self._protect, s, v, (address + length) >> PAGE_SHIFT, permission)
 
-    def mmap(self, t: int, address: int, length: int, protection: int) -> int:
+    def _protect(self, this: Operation, s: int, first: int, end: int, permission: int) -> Steps:
+        yield from self.operations.hold(this, s)
+        try:
+            refusal = yield from self._all_mapped(s, first, end)
+            if refusal != OK: return refusal
+            v = first
+            while v < end:
+                count = self._piece_at(s, v, end)
+                i4, i3, i2, i1 = indices(v)
+                if count == 1: result = self.step(page_table.protect_page, s, i4, i3, i2, i1, permission)
+                elif count == BLOCK_PAGES: result = self.step(page_table.protect_block, s, i4, i3, i2, permission)
+                else: result = self.step(page_table.protect_giant, s, i4, i3, permission)
+                assert result == OK, result
+                v += count
+                yield None
+            return OK
+        except SpaceLost:
+            return -ESRCH
+        finally:
+            self.operations.release(this)
+
+    def mmap(self, t: int, address: int, length: int, protection: int) -> int | Operation:
         return self.map_range(self.k.thread[t].process, address, length, protection)
 
-    def munmap(self, t: int, address: int, length: int) -> int:
+    def munmap(self, t: int, address: int, length: int) -> int | Operation:
         return self.unmap_range(self.k.thread[t].process, address, length)
 
-    def mprotect(self, t: int, address: int, length: int, protection: int) -> int:
+    def mprotect(self, t: int, address: int, length: int, protection: int) -> int | Operation:
         return self.protect_range(self.k.thread[t].process, address, length, protection)
 
-    def process_share(self, t: int, handle: int, address: int, length: int, destination: int, protection: int) -> int:
-        k = self.k
-        s, d = k.thread[t].process, self.named(t, handle, PROCESS)
+    def process_share(
+        self, t: int, handle: int, address: int, length: int, destination: int, protection: int
+    ) -> int | Operation:
+        d = self.named(t, handle, PROCESS)
         if d < 0: return d
-        if k.process[d].state not in (NEW, ALIVE): return -ECHILD
+        if self.k.process[d].state not in (NEW, ALIVE): return -ECHILD
         if not range_valid(address, length) or not range_valid(destination, length): return -EINVAL
         if not protection_valid(protection): return -EINVAL
-        pieces = self.mapped_pieces(s, address, length)
-        if isinstance(pieces, int): return pieces
-        permission = effective(protection)
-        shift = (destination - address) >> PAGE_SHIFT
-        for v, count in pieces:
-            if permission & ~k.process[s].map_permission[v]: return -EINVAL
-            if count == BLOCK_PAGES and shift % BLOCK_PAGES: return -EINVAL
+        first, end, target = address >> PAGE_SHIFT, (address + length) >> PAGE_SHIFT, destination >> PAGE_SHIFT
+        return Operation(self._share, t, handle, d, first, end, target, effective(protection))
+
+    def _share(
+        self, this: Operation, t: int, handle: int, d: int, first: int, end: int, target: int, permission: int
+    ) -> Steps:
+        k = self.k
+        s = k.thread[t].process
+        yield from self.operations.hold(this, s, d)
+        shared = first
+        try:
+            # While it waited for the address spaces, another thread may have closed the handle.
+            if self.named(t, handle, PROCESS) != d: return -ESRCH
+            if k.process[d].state not in (NEW, ALIVE): return -ECHILD
+            refusal = yield from self._can_be_shared(s, first, end, d, target, permission)
+            if refusal != OK: return refusal
+            while shared < end:
+                count, v = self._piece_at(s, shared, end), shared - first + target
+                result = self._share_one(s, shared, d, v, permission, count)
+                while result == -ENOMEM and self.more_pages(k.process[d].container):
+                    result = self._share_one(s, shared, d, v, permission, count)
+                if result != OK:
+                    yield from self._take_back(d, target, v)
+                    return result
+                shared += count
+                yield None
+            return OK
+        except SpaceLost as lost:
+            if lost.process == d: return -ECHILD
+            try:
+                yield from self._take_back(d, target, shared - first + target)
+            except SpaceLost:
+                pass
+            return -ESRCH
+        finally:
+            self.operations.release(this)
+
+    def _share_one(self, s: int, v: int, d: int, target: int, permission: int, count: int) -> int:
+        source, there = indices(v), indices(target)
+        if count == 1: return self.step(sharing.share_page, s, *source, d, *there, permission)
+        if count == BLOCK_PAGES: return self.step(sharing.share_block, s, *source[:3], d, *there[:3], permission)
+        return self.step(sharing.share_giant, s, *source[:2], d, *there[:2], permission)
+
+    def _can_be_shared(self, s: int, first: int, end: int, d: int, target: int, permission: int) -> Steps:
+        """0 if process d can see this range of process s from ``target`` on, but for the quota; else an error."""
+        permissions, shift = self.k.process[s].map_permission, target - first
+        v, looked = first, 0
+        while v < end:
+            count = self._piece_at(s, v, end)
+            if count < 0: return count
+            if permission & ~permissions[v]: return -EINVAL
+            if shift % count: return -EINVAL
             if not self.vacant(d, v + shift, count): return -EEXIST
-        tables = self.tables_missing(d, [(v + shift, n) for v, n in pieces], sum(n == BLOCK_PAGES for _, n in pieces))
-        c = k.process[d].container
-        while k.container[c].pages < tables:
-            if not self.more_pages(c): return -ENOMEM
-        for v, count in pieces:
-            source, target = indices(v), indices(v + shift)
-            if count == BLOCK_PAGES:
-                result = self.step(sharing.share_block, s, *source[:3], d, *target[:3], permission)
-            else:
-                result = self.step(sharing.share_page, s, *source, d, *target, permission)
-            assert result == OK, result
+            v += count
+            looked += 1
+            if looked % (LOOKS // 8) == 0: yield None
         return OK

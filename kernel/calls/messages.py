@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 from abi.errors import EBUSY, EEXIST, EINVAL, EMSGSIZE, ENOMEM, EPERM, ESRCH, OK
 from abi.layout import BLOCK_PAGES, PAGE_SHIFT, PAGE_SIZE
 from kernel.calls.endings import Endings
+from kernel.calls.operations import SpaceBusy
 from kernel.calls.ranges import effective, indices, range_valid
 from kernel.objects import HANDLE, MAPPED_BLOCK, MOVE, PROCESS, SHARE, Kernel, Thread
 
@@ -231,7 +232,11 @@ class MessageCalls(Endings):
                 if result == OK: self.delivered(Delivery(t, u, 0, *item_received(named, where)))
                 return result
         result = self.message_reply(t, item, object)
-        return result if result < 0 else self.message_receive(t, handle, timeout)
+        if result < 0: return result
+        try:
+            return self.message_receive(t, handle, timeout)
+        except SpaceBusy as busy:
+            raise SpaceBusy(busy.holder, "message_receive") from None  # the reply has been given
 
     def signal(self, e: int) -> int:
         """An interrupt or a timer's expiry at endpoint e.  The thread that goes on with it, or 0; -EINVAL: no such
@@ -262,9 +267,12 @@ class MessageCalls(Endings):
     def _move_pages(self, s: int, item: Item, d: int, window: int) -> int:
         """Shares, or moves, pages and blocks of process s with d at ``window``.  0, or an error with nothing changed:
         -EFAULT or -EINVAL for the sender's range, -EPERM: more permissions than it has, -EMSGSIZE: too many pages,
-        -EEXIST, -ENOMEM: of the receiver, -EBUSY: pages that others map, or are not charged here, cannot move."""
+        -EEXIST, -ENOMEM: of the receiver, -EBUSY: pages that others map, or are not charged here, cannot move.  Raises
+        SpaceBusy."""
         k, step = self.k, self.step
-        pieces = self.mapped_pieces(s, item.first << PAGE_SHIFT, item.number << PAGE_SHIFT)
+        holder = self.busy.get(s) or self.busy.get(d)
+        if holder is not None: raise SpaceBusy(holder)
+        pieces = self.mapped_pieces(s, item.first << PAGE_SHIFT, item.number << PAGE_SHIFT, MOST_PIECES)
         if isinstance(pieces, int): return pieces
         if len(pieces) > MOST_PIECES: return -EMSGSIZE
         if not range_valid(window << PAGE_SHIFT, item.number << PAGE_SHIFT): return -EINVAL

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from abi.errors import EINVAL, OK
 from kernel.calls.endings import Endings
+from kernel.calls.operations import Operation
 from kernel.calls.ranges import start_valid
 from kernel.objects import PROCESS
 
@@ -36,18 +37,17 @@ class ProcessCalls(Endings):
     def process_exit(self, t: int, status: int) -> int:
         s = self.k.thread[t].process
         self.step(process.process_exit, t, status & 0xFFFF_FFFF)
-        self.take_down(s)
+        self.begin_ending(s)
         return OK
 
     def process_wait(self, t: int, handle: int) -> int:
         return self.step(process.process_wait, t, handle % 65536, handle >> 16)
 
-    def process_kill(self, t: int, handle: int) -> int:
+    def process_kill(self, t: int, handle: int) -> int | Operation:
         k = self.k
         s = handles.object_of(k, k.thread[t].process, handle % 65536, handle >> 16)
         result = self.step(process.process_kill, t, handle % 65536, handle >> 16)
-        if result == OK: self.take_down(s)
-        return result
+        return self.begin_ending(s) if result == OK else result
 
     def spawn(self) -> int:
         """A new process of the root container, for the host.  Its id, or -ENOMEM."""
@@ -55,9 +55,9 @@ class ProcessCalls(Endings):
         return self.step(process.process_spawn, self.k.root)
 
     def end(self, s: int, status: int) -> int:
-        """Ends process s and takes it down.  -EINVAL if it has ended already."""
+        """Begins to end process s: from now on nothing of it runs.  -EINVAL if it is ending, or has ended, already."""
         result = self.step(process.process_end, s, status & 0xFFFF_FFFF)
-        if result == OK: self.take_down(s)
+        if result == OK: self.begin_ending(s)
         return result
 
     def collect(self, s: int) -> int:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from abi.errors import EINVAL, OK
 from kernel.calls.endings import Endings
 from kernel.calls.ranges import start_valid
+from kernel.objects import ENDING
 
 if TYPE_CHECKING:
     from kernel import handles, scheduler, thread
@@ -35,7 +36,7 @@ class ThreadCalls(Endings):
     def thread_exit(self, t: int, status: int) -> int:
         s = self.k.thread[t].process
         self.step(thread.thread_exit, t, status & 0xFFFF_FFFF)
-        self.take_down(s)
+        if self.k.process[s].state == ENDING: self.begin_ending(s)
         return OK
 
     def thread_join(self, t: int, handle: int) -> int:

@@ -152,7 +152,7 @@ def test_most_memory_and_most_cores_there_can_be() -> None:
 @CORES
 def test_more_threads_than_vcpus(new_machine: NewMachine, cores: int) -> None:
     machine = new_machine("16M", cores=cores)
-    assert succeeds(machine, "tests/many", "300", "3", linux=False) == "many: ok\n"
+    assert succeeds(machine, "tests/many", "300", "12", linux=False) == "many: ok\n"
     assert machine.statistics()["vcpus"] == POOLED_VCPUS
     assert_idle(machine)
     assert succeeds(machine, "tests/registers", linux=False) == "registers: ok\n"

@@ -11,7 +11,7 @@ from typing import Final
 import pytest
 
 from abi.calls import CALLS, Call
-from abi.errors import EBUSY, EEXIST, ENOSPC, ETIMEDOUT, error_name
+from abi.errors import EBUSY, EEXIST, ENOMEM, ENOSPC, ETIMEDOUT, error_name
 from tests.kernel.fuzz.__main__ import Found, keep, main
 from tests.kernel.fuzz.cases import FOLDER, read, replay, text_of
 from tests.kernel.fuzz.dice import ROLLS, Dice
@@ -30,7 +30,7 @@ def only_between_steps(call: Call, error: int) -> bool:
     if error == ETIMEDOUT: return True  # time is the host's
     # What takes long to come about by chance has a case of its own.
     if (call.name, error_name(-error)) in {(case.transition, case.outcome) for case in CASES}: return True
-    if call.words and error in (EBUSY, EEXIST): return True  # test_messages
+    if call.words and error in (EBUSY, EEXIST, ENOMEM): return True  # test_messages
     if (call.name, error) == ("domain_unmap", ENOSPC): return True  # test_devices
     meanings = [meaning for documented, meaning in call.errors if documented == error]
     return error == EBUSY and all(meaning.endswith("is ending") or "ending already" in meaning for meaning in meanings)

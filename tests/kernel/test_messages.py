@@ -63,7 +63,8 @@ class Scene:
     def call(self, t: int, name: str, *arguments: int) -> int:
         """A native call; the error is one that is documented."""
         assert self.w.k.thread[t].state == RUNNING, name
-        result: int = getattr(self.system, name)(t, *arguments)
+        result = self.system.complete(getattr(self.system, name)(t, *arguments))
+        self.system.operations.drain()
         assert result >= 0 or -result in {error for error, _ in BY_NAME[name].errors}, (name, result)
         return result
 
@@ -367,6 +368,7 @@ def test_server_that_ends_is_an_error_for_all_who_wait(scene: Scene) -> None:
         scene.w.run(t)
         scene.do(t, "message_call", scene.client.handle, FOREVER, 0, 0)
     scene.system.end(scene.server.process, 9)
+    scene.system.operations.drain()
     for t in (scene.c, *queued):
         assert scene.state(t) == (READY, -EPIPE)
     scene.w.run(scene.c)
@@ -379,6 +381,7 @@ def test_clients_that_end_are_an_error_for_the_server(scene: Scene) -> None:
     scene.do(scene.s, "handle_close", scene.server.handle)
     scene.do(scene.s, "message_receive", narrow, FOREVER)
     scene.system.end(scene.client.process, 9)
+    scene.system.operations.drain()
     assert scene.state(scene.s) == (READY, -EPIPE)
 
 
@@ -393,7 +396,8 @@ def test_container_killed_while_one_side_waits(scene: Scene) -> None:
     handle = k.process[holder].handle_generation[first.holder_slot] << 16 | first.holder_slot
     scene.w.do("thread_wake", t)
     scene.w.run(t)
-    assert scene.system.container_kill(t, handle) == 0
+    assert scene.system.complete(scene.system.container_kill(t, handle)) == 0
+    scene.system.operations.drain()
     assert scene.state(scene.c) == (READY, -EPIPE)
     assert k.container[k.root].pages > k_before
     scene.w.checker.audit()
@@ -414,6 +418,7 @@ def test_page_fault_goes_to_the_pager_and_comes_back_with_a_page(scene: Scene) -
     assert scene.state(scene.c)[0] == READY
     assert k.thread[scene.c].fault == 0
     scene.system.end(scene.client.process, 0)
+    scene.system.operations.drain()
     scene.w.checker.audit()
 
 
@@ -482,6 +487,7 @@ def test_deepest_chain_of_calls() -> None:
     for t in reversed(threads[1:]):
         w.run(t)
         system.thread_exit(t, 0)
+        system.operations.drain()
     assert k.thread[first].result == -EPIPE
     w.checker.audit()
 

@@ -186,7 +186,7 @@ class World:
         S = k.process[s]
         if S.state != ENDING: self.do("process_end", s, status)
         while S.thread_count: self.do("thread_end", S.threads[S.thread_count - 1])
-        self._system().release_devices(s)
+        for _ in self._system().releasing_devices(s): pass
         for v, p in list(S.map_page.items()):
             if p == 0: continue
             if k.page[p].kind == MAPPED_GIANT: self.do("unmap_giant", s, *indices(v)[:2])
@@ -208,7 +208,9 @@ class World:
 
     def take_down_container(self, c: int) -> None:
         """Ends what is in container c, which is ending, as the hypervisor does."""
-        self._system().take_down_container(c)
+        system = self._system()
+        system.end_container(c).complete()
+        system.operations.drain()
 
     def _system(self) -> System:
         """The calls, on the transitions of this world."""

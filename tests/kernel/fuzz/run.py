@@ -104,7 +104,8 @@ class Run:
     def _call(self, core: int, name: str, given: list[int]) -> int:
         t = self.k.core[core].current if core < self.k.cores else 0
         if t == 0: return -1
-        result: int = self._calls[name](t, *given)
+        result = self.system.complete(self._calls[name](t, *given))
+        self.system.operations.drain()
         assert result >= 0 or -result in DOCUMENTED[name], f"{name} returned {result}, which abi.calls does not say"
         self.outcomes[name, min(result, 0)] += 1
         return result
@@ -119,7 +120,10 @@ class Run:
         if what == "wake": return self.w.call("thread_wake", o)
         if k.page[o].kind != PROCESS: return -1
         if what == "start": return self.system.start_thread(o)
-        if what == "end": return self.system.end(o, *rest)
+        if what == "end":
+            result = self.system.end(o, *rest)
+            self.system.operations.drain()
+            return result
         if what == "collect": return self.system.collect(o)
         if what == "lend":
             device = self.system.add_device(k.process[o].container)
@@ -191,6 +195,7 @@ class Run:
         w, k = self.w, self.k
         for s in [s for s, S in k.process.items() if S.state in (NEW, ALIVE)]:
             if k.page[s].kind == PROCESS and k.process[s].state in (NEW, ALIVE): self.system.end(s, 137)
+        self.system.operations.drain()
         assert not any(S.state == ENDING for S in k.process.values())
         for s in [s for s, S in k.process.items() if S.state == ENDED and S.hosted]:
             self.system.collect(s)
