@@ -105,7 +105,7 @@ class MemoryCalls(Calls):
         X = k.table[q]
         return not any(X.entry.get(i) for i in range(i1, i1 + count))
 
-    def _tables_missing(self, s: int, pieces: Iterable[Piece], whole: int) -> Generator[None, None, int]:
+    def counting_tables(self, s: int, pieces: Iterable[Piece], whole: int) -> Generator[None, None, int]:
         """Page tables that mapping the pieces will create, if the first ``whole`` full ones become blocks."""
         k = self.k
         root = k.process[s].root
@@ -125,8 +125,8 @@ class MemoryCalls(Calls):
         return missing
 
     def tables_missing(self, s: int, pieces: list[Piece], whole: int) -> int:
-        """The same at once, for pieces of which there are not many."""
-        counting = self._tables_missing(s, pieces, whole)
+        """As ``counting_tables``, at once, for pieces of which there are not many."""
+        counting = self.counting_tables(s, pieces, whole)
         while True:
             try:
                 next(counting)
@@ -142,7 +142,7 @@ class MemoryCalls(Calls):
         while C.giants and end - first + BLOCK_PAGES > BLOCK_PAGES * C.blocks and self.more_blocks(c): yield None
         full = max(0, end // BLOCK_PAGES - -(-first // BLOCK_PAGES))
         whole = min(full, C.blocks)
-        tables = yield from self._tables_missing(s, cut(first, end), whole)
+        tables = yield from self.counting_tables(s, cut(first, end), whole)
         pages = end - first - whole * BLOCK_PAGES + tables
         splits = max(0, -((C.pages - pages) // BLOCK_PAGES))
         # Fewer blocks would not help: each that is not mapped whole takes a split, and perhaps a table.

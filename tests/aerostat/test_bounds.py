@@ -8,6 +8,7 @@ import os
 import signal
 import threading
 import time
+from collections.abc import Generator, Iterable
 from typing import Any
 
 import pytest
@@ -65,13 +66,13 @@ def test_a_range_that_cannot_be_paid_for_costs_no_more_than_one_that_can(
     hypervisor, process = machine.hypervisor, program.process
     system, C = hypervisor.system, hypervisor.kernel.container[hypervisor.kernel.root]
     looked: list[int] = []
-    original = system.tables_missing
+    original = system.counting_tables
 
-    def missing(s: int, pieces: list[tuple[int, int]], whole: int) -> int:
+    def counting(s: int, pieces: Iterable[tuple[int, int]], whole: int) -> Generator[None, None, int]:
         looked.append(whole)
         return original(s, pieces, whole)
 
-    monkeypatch.setattr(system, "tables_missing", missing)
+    monkeypatch.setattr(system, "counting_tables", counting)
     with hypervisor.lock:
         assert process.map(FAR, (C.pages - 3) * PAGE_SIZE, READ) == 0
         looked.clear()

@@ -34,7 +34,7 @@ class Driver:
 
     def map(self, pages: int, address: int = A) -> None:
         """Maps pages in the process."""
-        assert self.system.mmap(self.t, address, pages * PAGE_SIZE, BOTH) == 0
+        assert self.system.complete(self.system.mmap(self.t, address, pages * PAGE_SIZE, BOTH)) == 0
 
     def reach(self, pages: int, address: int = A, iova: int = IOVA, protection: int = BOTH) -> int:
         """Lets the device reach them."""
@@ -115,6 +115,7 @@ def test_end_of_the_process_takes_the_device_off_its_memory_first() -> None:
     step = d.system.step
     d.system.step = lambda transition, *arguments: order.append(transition.__name__) or step(transition, *arguments)
     assert d.system.end(d.s, 1) == 0
+    d.system.operations.drain()
     assert order.index("device_release") < order.index("domain_unmap") < order.index("unmap_page")
     D = d.k.device[d.device_id]
     assert (D.holder, D.domain, D.endpoint) == (0, 0, 0)
