@@ -76,9 +76,9 @@ _TIMEOUT = _u64("timeout", "nanoseconds to wait at most; 0 not to wait; AERO_FOR
 _ITEM = _u64("item", "what it carries: 0, AERO_SHARE(length, protection), AERO_MOVE(the same), AERO_HANDLE(rights)")
 _OBJECT = _u64("object", "the address of the pages, or the handle")
 _CARRY_ERRORS = (
-    (EINVAL, "no such item, a range that is not valid or cuts a 2 MiB page, or 2 MiB pages that are aligned otherwise"),
+    (EINVAL, "no such item, a range that is not valid or cuts a large page, or a large page that is aligned otherwise"),
     (EPROTO, "the other side takes no such item, or no more handles"),
-    (EMSGSIZE, "more pages than the other side takes, or more than 512 pages and blocks"),
+    (EMSGSIZE, "more pages than the other side takes, or more than 512 pages, of whichever size"),
     (EPERM, "more rights or permissions than the sender has, a handle without GRANT, or one that cannot send"),
     (EFAULT, "a page that it carries is not mapped"),
     (EEXIST, "the other side has something mapped there"),
@@ -123,8 +123,8 @@ CALLS: Final[tuple[Call, ...]] = (
             (EEXIST, "a page of the range is mapped"),
             (ENOMEM, "the container's quota does not cover the pages and their page tables"),
         ),
-        "Maps zeroed pages at exactly this range.  Whole aligned 2 MiB stretches are mapped by 2 MiB pages while "
-        "the quota has them.",
+        "Maps zeroed pages at exactly this range.  Whole aligned 1 GiB and 2 MiB stretches are mapped by pages of that "
+        "size while the quota has them.",
     ),
     Call(
         0x1004,
@@ -134,7 +134,7 @@ CALLS: Final[tuple[Call, ...]] = (
         (
             _RANGE_ERROR,
             (EFAULT, "a page of the range is not mapped"),
-            (EINVAL, "the range cuts a 2 MiB page"),
+            (EINVAL, "the range cuts a 2 MiB or 1 GiB page"),
         ),
         "Removes the mappings.  A page that nothing maps any more is zeroed and its charge refunded.",
     ),
@@ -145,7 +145,7 @@ CALLS: Final[tuple[Call, ...]] = (
         "0",
         (
             _RANGE_ERROR,
-            (EINVAL, "unknown bits in protection, or the range cuts a 2 MiB page"),
+            (EINVAL, "unknown bits in protection, or the range cuts a 2 MiB or 1 GiB page"),
             (EFAULT, "a page of the range is not mapped"),
         ),
         "Changes what the program may do with the pages.",
@@ -216,7 +216,7 @@ CALLS: Final[tuple[Call, ...]] = (
             (ESRCH, "no such handle, or not a process's"),
             (ECHILD, "the process has ended"),
             _RANGE_ERROR,
-            (EINVAL, "protection wider than the caller's own, or a 2 MiB page cut or not aligned alike"),
+            (EINVAL, "protection wider than the caller's own, or a 2 MiB or 1 GiB page cut or not aligned alike"),
             (EFAULT, "a page of the source is not mapped"),
             (EEXIST, "a page of the destination is mapped"),
             (ENOMEM, "no quota for the child's page tables"),

@@ -109,6 +109,7 @@ def c_header() -> str:
         "/* Pages, and the addresses a program can map. */\n"
         + _define("AERO_PAGE_SIZE", f"{layout.PAGE_SIZE}UL")
         + _define("AERO_BLOCK_SIZE", f"{layout.BLOCK_SIZE}UL")
+        + _define("AERO_GIANT_SIZE", f"{layout.GIANT_SIZE}UL")
         + _define("AERO_USER_MIN", f"{layout.USER_MIN:#x}UL")
         + _define("AERO_USER_END", f"{layout.USER_END:#x}UL")
         + _define("AERO_SYSTEM_BASE", f"{layout.SYSTEM_BASE:#x}UL")

@@ -11,6 +11,7 @@
 /* Pages, and the addresses a program can map. */
 #define AERO_PAGE_SIZE               4096UL
 #define AERO_BLOCK_SIZE              2097152UL
+#define AERO_GIANT_SIZE              1073741824UL
 #define AERO_USER_MIN                0x10000UL
 #define AERO_USER_END                0x7f8000000000UL
 #define AERO_SYSTEM_BASE             0x7f8000000000UL
@@ -170,8 +171,8 @@ static inline int64_t aero_thread_yield(void)
     return aero_syscall(AERO_CALL_thread_yield, 0, 0, 0, 0, 0, 0);
 }
 
-/* Maps zeroed pages at exactly this range.  Whole aligned 2 MiB stretches are mapped by 2 MiB pages while the
- * quota has them.
+/* Maps zeroed pages at exactly this range.  Whole aligned 1 GiB and 2 MiB stretches are mapped by pages of that
+ * size while the quota has them.
  *   address: first address, a multiple of 4096
  *   length: bytes, a positive multiple of 4096
  *   protection: AERO_READ | AERO_WRITE | AERO_EXECUTE; WRITE and EXECUTE imply READ; 0 for none
@@ -191,7 +192,7 @@ static inline int64_t aero_mmap(uint64_t address, uint64_t length, uint64_t prot
  * Returns 0, or
  *   -AERO_EINVAL: not page aligned, empty, or outside 0x10000 .. 0x7f7fffffffff
  *   -AERO_EFAULT: a page of the range is not mapped
- *   -AERO_EINVAL: the range cuts a 2 MiB page */
+ *   -AERO_EINVAL: the range cuts a 2 MiB or 1 GiB page */
 static inline int64_t aero_munmap(uint64_t address, uint64_t length)
 {
     return aero_syscall(AERO_CALL_munmap, address, length, 0, 0, 0, 0);
@@ -203,7 +204,7 @@ static inline int64_t aero_munmap(uint64_t address, uint64_t length)
  *   protection: AERO_READ | AERO_WRITE | AERO_EXECUTE; WRITE and EXECUTE imply READ; 0 for none
  * Returns 0, or
  *   -AERO_EINVAL: not page aligned, empty, or outside 0x10000 .. 0x7f7fffffffff
- *   -AERO_EINVAL: unknown bits in protection, or the range cuts a 2 MiB page
+ *   -AERO_EINVAL: unknown bits in protection, or the range cuts a 2 MiB or 1 GiB page
  *   -AERO_EFAULT: a page of the range is not mapped */
 static inline int64_t aero_mprotect(uint64_t address, uint64_t length, uint64_t protection)
 {
@@ -264,7 +265,7 @@ static inline int64_t aero_process_create(void)
  *   -AERO_ESRCH: no such handle, or not a process's
  *   -AERO_ECHILD: the process has ended
  *   -AERO_EINVAL: not page aligned, empty, or outside 0x10000 .. 0x7f7fffffffff
- *   -AERO_EINVAL: protection wider than the caller's own, or a 2 MiB page cut or not aligned alike
+ *   -AERO_EINVAL: protection wider than the caller's own, or a 2 MiB or 1 GiB page cut or not aligned alike
  *   -AERO_EFAULT: a page of the source is not mapped
  *   -AERO_EEXIST: a page of the destination is mapped
  *   -AERO_ENOMEM: no quota for the child's page tables */
@@ -418,9 +419,9 @@ static inline int64_t aero_message_accept(uint64_t address, uint64_t length, uin
  *   -AERO_EPIPE: nobody can receive
  *   -AERO_EAGAIN: nobody waits to receive, and the timeout is 0
  *   -AERO_ETIMEDOUT: nobody received it, or replied, in time
- *   -AERO_EINVAL: no such item, a range that is not valid or cuts a 2 MiB page, or 2 MiB pages that are aligned otherwise
+ *   -AERO_EINVAL: no such item, a range that is not valid or cuts a large page, or a large page that is aligned otherwise
  *   -AERO_EPROTO: the other side takes no such item, or no more handles
- *   -AERO_EMSGSIZE: more pages than the other side takes, or more than 512 pages and blocks
+ *   -AERO_EMSGSIZE: more pages than the other side takes, or more than 512 pages, of whichever size
  *   -AERO_EPERM: more rights or permissions than the sender has, a handle without GRANT, or one that cannot send
  *   -AERO_EFAULT: a page that it carries is not mapped
  *   -AERO_EEXIST: the other side has something mapped there
@@ -442,9 +443,9 @@ static inline int64_t aero_message_send(uint64_t handle, uint64_t timeout, struc
  *   -AERO_EPIPE: nobody can receive
  *   -AERO_EAGAIN: nobody waits to receive, and the timeout is 0
  *   -AERO_ETIMEDOUT: nobody received it, or replied, in time
- *   -AERO_EINVAL: no such item, a range that is not valid or cuts a 2 MiB page, or 2 MiB pages that are aligned otherwise
+ *   -AERO_EINVAL: no such item, a range that is not valid or cuts a large page, or a large page that is aligned otherwise
  *   -AERO_EPROTO: the other side takes no such item, or no more handles
- *   -AERO_EMSGSIZE: more pages than the other side takes, or more than 512 pages and blocks
+ *   -AERO_EMSGSIZE: more pages than the other side takes, or more than 512 pages, of whichever size
  *   -AERO_EPERM: more rights or permissions than the sender has, a handle without GRANT, or one that cannot send
  *   -AERO_EFAULT: a page that it carries is not mapped
  *   -AERO_EEXIST: the other side has something mapped there
@@ -475,9 +476,9 @@ static inline int64_t aero_message_receive(uint64_t handle, uint64_t timeout, st
  *   object: the address of the pages, or the handle
  * Returns 0, or
  *   -AERO_ESRCH: nobody waits for a reply of the calling thread
- *   -AERO_EINVAL: no such item, a range that is not valid or cuts a 2 MiB page, or 2 MiB pages that are aligned otherwise
+ *   -AERO_EINVAL: no such item, a range that is not valid or cuts a large page, or a large page that is aligned otherwise
  *   -AERO_EPROTO: the other side takes no such item, or no more handles
- *   -AERO_EMSGSIZE: more pages than the other side takes, or more than 512 pages and blocks
+ *   -AERO_EMSGSIZE: more pages than the other side takes, or more than 512 pages, of whichever size
  *   -AERO_EPERM: more rights or permissions than the sender has, a handle without GRANT, or one that cannot send
  *   -AERO_EFAULT: a page that it carries is not mapped
  *   -AERO_EEXIST: the other side has something mapped there
@@ -495,9 +496,9 @@ static inline int64_t aero_message_reply(struct aero_message *message)
  *   object: the address of the pages, or the handle
  * Returns as message_receive, or
  *   -AERO_ESRCH: nobody waits for a reply of the calling thread, no such handle, or not an endpoint's
- *   -AERO_EINVAL: no such item, a range that is not valid or cuts a 2 MiB page, or 2 MiB pages that are aligned otherwise
+ *   -AERO_EINVAL: no such item, a range that is not valid or cuts a large page, or a large page that is aligned otherwise
  *   -AERO_EPROTO: the other side takes no such item, or no more handles
- *   -AERO_EMSGSIZE: more pages than the other side takes, or more than 512 pages and blocks
+ *   -AERO_EMSGSIZE: more pages than the other side takes, or more than 512 pages, of whichever size
  *   -AERO_EPERM: more rights or permissions than the sender has, a handle without GRANT, or one that cannot send
  *   -AERO_EFAULT: a page that it carries is not mapped
  *   -AERO_EEXIST: the other side has something mapped there
