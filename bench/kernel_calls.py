@@ -31,7 +31,7 @@ class Calls:
     def __init__(self, level: str) -> None:
         import importlib
 
-        self.k: Kernel = boot(blocks=64, cores=1)
+        self.k: Kernel = boot(blocks=1600, cores=1)
         self._step = Checker(self.k, level).step
         self._transitions: dict[str, Callable[..., int]] = {}
         for module in MODULES:
@@ -137,6 +137,27 @@ def blocks(c: Calls) -> Callable[[], None]:
     return cycle
 
 
+def giants(c: Calls) -> Callable[[], None]:
+    """1 GiB mappings."""
+    s, _ = c.running()
+    d = c.call("process_spawn", c.k.root)
+    c.call("map_page", s, 1, 2, 3, 4, 7)
+    c.call("map_page", d, 1, 2, 3, 4, 7)
+
+    def cycle() -> None:
+        c.call("map_giant", s, 1, 4, 7)
+        c.call("protect_giant", s, 1, 4, 1)
+        c.call("grant_giant", s, 1, 4, d, 1, 5, 1)
+        c.call("grant_giant", d, 1, 5, s, 1, 4, 1)
+        c.call("share_giant", s, 1, 4, d, 1, 5, 1)
+        c.call("unmap_giant", s, 1, 4, label="unmap_giant, still shared")
+        c.call("unmap_giant", d, 1, 5)
+        c.call("giant_split", c.k.root)
+        c.call("giant_merge", c.k.root)
+
+    return cycle
+
+
 def threads(c: Calls) -> Callable[[], None]:
     """A thread that is created, joined, and ends."""
     _, t = c.running()
@@ -187,7 +208,7 @@ def spawned(c: Calls) -> Callable[[], None]:
     return cycle
 
 
-ALL: Final[tuple[Cycle, ...]] = (refused, scheduling, pages, blocks, threads, children, spawned)
+ALL: Final[tuple[Cycle, ...]] = (refused, scheduling, pages, blocks, giants, threads, children, spawned)
 
 
 def microseconds(setting: Cycle, level: str) -> Callable[[], dict[str, float]]:
