@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from abi.layout import PAGE_SHIFT
+from abi.layout import BLOCK_PAGES, GIANT_PAGES, PAGE_SHIFT
 from hv.personality import Personality
 from hv.thread import Thread
 from hv.user_memory import UserMemory
@@ -60,8 +60,11 @@ class Process:
         return self.status is None and self.machine.kernel.process[self.id].state in (NEW, ALIVE)
 
     def map(self, va: int, length: int, permissions: int) -> int:
-        """Maps zeroed pages at exactly this range: 0, -EINVAL, -EEXIST or -ENOMEM, as the native mmap."""
-        return self.machine.system.complete(self.machine.system.map_range(self.id, va, length, permissions))
+        """Maps zeroed pages at exactly this range: 0, -EINVAL, -EEXIST or -ENOMEM, as the native mmap.  For a process
+        with a personality nothing larger than 2 MiB is mapped as one, as it unmaps parts of what it maps."""
+        system = self.machine.system
+        largest = GIANT_PAGES if self.personality is None else BLOCK_PAGES
+        return system.complete(system.map_range(self.id, va, length, permissions, largest))
 
     def unmap(self, va: int, length: int) -> int:
         """Removes mappings: 0, -EINVAL or -EFAULT, as the native munmap."""

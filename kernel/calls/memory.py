@@ -1,4 +1,4 @@
-"""Calls on address spaces: ranges are mapped, unmapped, protected and shared, one page or block a step.
+"""Calls on address spaces: ranges are mapped, unmapped, protected and shared, one page, block or giant a step.
 
 One page is the most frequent case: it takes one transition, whose own checks are all there is to do.  Anything longer
 is an operation (``kernel.calls.operations``): it holds the address space, looks at the whole range, and only then
@@ -11,17 +11,19 @@ from collections.abc import Generator, Iterable
 from typing import TYPE_CHECKING
 
 from abi.errors import ECHILD, EEXIST, EFAULT, EINVAL, ENOMEM, ESRCH, OK
-from abi.layout import BLOCK_PAGES, GIANT_PAGES, PAGE_SHIFT, PAGE_SIZE
+from abi.layout import BLOCK_PAGES, GIANT_BLOCKS, GIANT_PAGES, PAGE_SHIFT, PAGE_SIZE
+from kernel.calls import sizes
 from kernel.calls.base import Calls
 from kernel.calls.operations import LOOKS, Operation, SpaceLost, Steps
-from kernel.calls.ranges import Piece, effective, indices, mapping_around, protection_valid, range_valid
+from kernel.calls.ranges import Piece, effective, indices, mapping_around, protection_valid, range_valid, whole
 from kernel.calls.ranges import pieces as cut
-from kernel.objects import ALIVE, MAPPED_BLOCK, MAPPED_GIANT, NEW, PROCESS, TABLE
+from kernel.calls.sizes import place
+from kernel.objects import ALIVE, NEW, PAGES_OF, PROCESS, TABLE
 
 if TYPE_CHECKING:
-    from kernel import page_allocator, page_table, sharing
+    from kernel import page_allocator, page_table
 else:
-    from kernel.journaled import page_allocator, page_table, sharing
+    from kernel.journaled import page_allocator, page_table
 
 
 class MemoryCalls(Calls):
@@ -29,8 +31,11 @@ class MemoryCalls(Calls):
 
     # Memory: on a process, which a native call of a thread is about, or the host acts for.
 
-    def map_range(self, s: int, address: int, length: int, protection: int) -> int | Operation:
-        """Maps zeroed pages at exactly this range of process s.  0, or -EINVAL, -EEXIST, -ENOMEM as mmap."""
+    def map_range(
+        self, s: int, address: int, length: int, protection: int, largest: int = GIANT_PAGES
+    ) -> int | Operation:
+        """Maps zeroed pages at exactly this range of process s, as one what is aligned for it, up to ``largest`` 4 KiB
+        pages (512, or those of a giant).  0, or -EINVAL, -EEXIST, -ENOMEM as mmap."""
         if not range_valid(address, length) or not protection_valid(protection): return -EINVAL
         k, step, permission = self.k, self.step, effective(protection)
         first = address >> PAGE_SHIFT
@@ -43,27 +48,22 @@ class MemoryCalls(Calls):
         pages, C = length >> PAGE_SHIFT, k.container[k.process[s].container]
         if pages > C.pages + BLOCK_PAGES * C.blocks + GIANT_PAGES * C.giants:
             return -ENOMEM  # before work that grows with the length
-        return Operation(self._map, s, first, first + pages, permission)
+        return Operation(self._map, s, first, first + pages, permission, largest)
 
-    def _map(self, this: Operation, s: int, first: int, end: int, permission: int) -> Steps:
+    def _map(self, this: Operation, s: int, first: int, end: int, permission: int, largest: int) -> Steps:
         yield from self.operations.hold(this, s)
         try:
-            for v, count in cut(first, end):
+            for v, count in cut(first, end, whole(first, end, GIANT_PAGES)):
                 if not self.vacant(s, v, count): return -EEXIST
                 yield None
-            whole = yield from self._fund(s, first, end)
-            if whole < 0: return whole
+            refusal = yield from self._fund(s, first, end, largest)
+            if refusal != OK: return refusal
             v = first
             while v < end:
-                count, result = BLOCK_PAGES, -ENOMEM
-                if whole > 0 and v % BLOCK_PAGES == 0 and v + BLOCK_PAGES <= end:
-                    result = self.step(page_table.map_block, s, *indices(v)[:3], permission)
-                    # Others in the container may have taken what there was: then pages have to do.
-                    whole = whole - 1 if result == OK else 0
-                if result != OK: count, result = 1, self._map_one(s, v, permission)
-                if result != OK:
+                count = self._map_largest(s, v, end, permission, largest)
+                if count < 0:
                     yield from self._take_back(s, first, v)
-                    return result
+                    return count
                 v += count
                 yield None
             return OK
@@ -71,6 +71,15 @@ class MemoryCalls(Calls):
             return -ESRCH
         finally:
             self.operations.release(this)
+
+    def _map_largest(self, s: int, v: int, end: int, permission: int, largest: int) -> int:
+        """Maps the largest piece at v that is aligned, ends within the range, and that there is quota for: what _fund
+        found, others in the container may have taken since.  Returns its pages, or -ENOMEM."""
+        for count in (GIANT_PAGES, BLOCK_PAGES):
+            if count > largest or v % count or v + count > end: continue
+            if self.step(sizes.MAP[count], s, *place(v, count), permission) == OK: return count
+        result = self._map_one(s, v, permission)
+        return 1 if result == OK else result
 
     def _map_one(self, s: int, v: int, permission: int) -> int:
         """Maps one page, splitting blocks of the quota for it and its tables as need be."""
@@ -118,9 +127,10 @@ class MemoryCalls(Calls):
             x2 = page_table.table_under(k, x3, i3)
             # Pieces ascend: a table that several of them need was counted with the one before.
             if x3 == 0 and v >> 27 != last_3 - 1: missing, last_3 = missing + 1, (v >> 27) + 1
-            if x2 == 0 and v >> 18 != last_2 - 1: missing, last_2 = missing + 1, (v >> 18) + 1
-            if not block and page_table.table_under(k, x2, i2) == 0 and v >> 9 != last_1 - 1:
-                missing, last_1 = missing + 1, (v >> 9) + 1
+            if count != GIANT_PAGES:
+                if x2 == 0 and v >> 18 != last_2 - 1: missing, last_2 = missing + 1, (v >> 18) + 1
+                if not block and page_table.table_under(k, x2, i2) == 0 and v >> 9 != last_1 - 1:
+                    missing, last_1 = missing + 1, (v >> 9) + 1
             if looked % (LOOKS // 4) == 0: yield
         return missing
 
@@ -133,29 +143,33 @@ class MemoryCalls(Calls):
             except StopIteration as end:
                 return int(end.value)
 
-    def _fund(self, s: int, first: int, end: int) -> Steps:
-        """Makes the container's quota fit: as many full pieces as possible by blocks, the rest and the page tables by
-        pages.  Returns how many pieces become blocks, or -ENOMEM with only the split between quotas changed."""
+    def _fund(self, s: int, first: int, end: int, largest: int) -> Steps:
+        """Makes the container's quota fit: as much as possible by giants, then by blocks, the rest and the page tables
+        by pages.  0, or -ENOMEM with only the split between quotas changed."""
         k, step = self.k, self.step
         c = k.process[s].container
         C = k.container[c]
-        while C.giants and end - first + BLOCK_PAGES > BLOCK_PAGES * C.blocks and self.more_blocks(c): yield None
-        full = max(0, end // BLOCK_PAGES - -(-first // BLOCK_PAGES))
-        whole = min(full, C.blocks)
-        tables = yield from self.counting_tables(s, cut(first, end), whole)
-        pages = end - first - whole * BLOCK_PAGES + tables
+        stretches = whole(first, end, GIANT_PAGES) if largest >= GIANT_PAGES else 0
+        while C.giants < stretches and step(page_allocator.giant_merge, c) == OK: yield None
+        giants = min(stretches, C.giants)
+        full = whole(first, end, BLOCK_PAGES) - giants * GIANT_BLOCKS
+        there = C.blocks + GIANT_BLOCKS * (C.giants - giants)
+        blocks = min(full, there)
+        tables = yield from self.counting_tables(s, cut(first, end, giants), blocks)
+        pages = end - first - giants * GIANT_PAGES - blocks * BLOCK_PAGES + tables
         splits = max(0, -((C.pages - pages) // BLOCK_PAGES))
-        # Fewer blocks would not help: each that is not mapped whole takes a split, and perhaps a table.
-        if whole + splits > C.blocks: return -ENOMEM
-        while whole < full and C.blocks == whole + splits and C.pages >= pages + BLOCK_PAGES:
+        # Less in large pieces would not help: what is not mapped whole takes a split of one, and perhaps a table.
+        if blocks + splits > there: return -ENOMEM
+        while C.blocks < blocks + splits and self.more_blocks(c): yield None
+        while blocks < full and C.blocks == blocks + splits and C.pages >= pages + BLOCK_PAGES:
             if step(page_allocator.quota_merge, c) != OK: break
-            whole += 1
+            blocks += 1
             pages -= BLOCK_PAGES
             yield None
         for _ in range(splits):
             if step(page_allocator.quota_split, c) != OK: break
             yield None
-        return whole
+        return OK
 
     def _piece_at(self, s: int, v: int, end: int) -> int:
         """How many pages are mapped as one at v: 1, 512, or those of a giant.  -EFAULT if nothing is mapped there,
@@ -163,12 +177,11 @@ class MemoryCalls(Calls):
         k = self.k
         p = k.process[s].map_page.get(v)
         if not p: return -EFAULT if mapping_around(k, s, v) < 0 else -EINVAL
-        kind = k.page[p].kind
-        count = BLOCK_PAGES if kind == MAPPED_BLOCK else GIANT_PAGES if kind == MAPPED_GIANT else 1
+        count = PAGES_OF[k.page[p].kind]
         return count if v + count <= end else -EINVAL
 
     def _all_mapped(self, s: int, first: int, end: int) -> Steps:
-        """0 if all of a range is mapped and no block is cut, else -EFAULT or -EINVAL."""
+        """0 if all of a range is mapped and no block or giant is cut, else -EFAULT or -EINVAL."""
         v, looked = first, 0
         while v < end:
             count = self._piece_at(s, v, end)
@@ -179,8 +192,8 @@ class MemoryCalls(Calls):
         return OK
 
     def mapped_pieces(self, s: int, address: int, length: int, most: int) -> list[Piece] | int:
-        """The pages and blocks mapped in a valid range, in order: (v, 1) or (v, 512); of more than ``most`` only one
-        more than that.  -EFAULT if a page of it is not mapped, -EINVAL if it cuts a block."""
+        """What is mapped as one in a valid range, in order, with how many pages each has; of more than ``most`` only
+        one more than that.  -EFAULT if a page of the range is not mapped, -EINVAL if it cuts a block or giant."""
         v, end = address >> PAGE_SHIFT, (address + length) >> PAGE_SHIFT
         pieces: list[Piece] = []
         while v < end and len(pieces) <= most:
@@ -222,11 +235,8 @@ class MemoryCalls(Calls):
     def unmap_piece(self, s: int, v: int) -> None:
         """Removes what one entry maps at v: a page, a block or a giant."""
         S = self.k.process[s]
-        kind = self.k.page[S.map_page[v]].kind
-        i4, i3, i2, i1 = indices(v)
-        if kind == MAPPED_BLOCK: result = self.step(page_table.unmap_block, s, i4, i3, i2)
-        elif kind == MAPPED_GIANT: result = self.step(page_table.unmap_giant, s, i4, i3)
-        else: result = self.step(page_table.unmap_page, s, i4, i3, i2, i1)
+        count = PAGES_OF[self.k.page[S.map_page[v]].kind]
+        result = self.step(sizes.UNMAP[count], s, *place(v, count))
         assert result == OK, result
         # A row reads as 0 where nothing was written.  What is kept is what is mapped, not all that ever was.
         S.map_page.pop(v, None)
@@ -249,10 +259,7 @@ class MemoryCalls(Calls):
             v = first
             while v < end:
                 count = self._piece_at(s, v, end)
-                i4, i3, i2, i1 = indices(v)
-                if count == 1: result = self.step(page_table.protect_page, s, i4, i3, i2, i1, permission)
-                elif count == BLOCK_PAGES: result = self.step(page_table.protect_block, s, i4, i3, i2, permission)
-                else: result = self.step(page_table.protect_giant, s, i4, i3, permission)
+                result = self.step(sizes.PROTECT[count], s, *place(v, count), permission)
                 assert result == OK, result
                 v += count
                 yield None
@@ -317,10 +324,7 @@ class MemoryCalls(Calls):
             self.operations.release(this)
 
     def _share_one(self, s: int, v: int, d: int, target: int, permission: int, count: int) -> int:
-        source, there = indices(v), indices(target)
-        if count == 1: return self.step(sharing.share_page, s, *source, d, *there, permission)
-        if count == BLOCK_PAGES: return self.step(sharing.share_block, s, *source[:3], d, *there[:3], permission)
-        return self.step(sharing.share_giant, s, *source[:2], d, *there[:2], permission)
+        return self.step(sizes.SHARE[count], s, *place(v, count), d, *place(target, count), permission)
 
     def _can_be_shared(self, s: int, first: int, end: int, d: int, target: int, permission: int) -> Steps:
         """0 if process d can see this range of process s from ``target`` on, but for the quota; else an error."""

@@ -11,16 +11,18 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from abi.errors import EBUSY, EEXIST, EINVAL, EMSGSIZE, ENOMEM, EPERM, ESRCH, OK
-from abi.layout import BLOCK_PAGES, PAGE_SHIFT, PAGE_SIZE
+from abi.layout import BLOCK_PAGES, GIANT_PAGES, PAGE_SHIFT, PAGE_SIZE
+from kernel.calls import sizes
 from kernel.calls.endings import Endings
 from kernel.calls.operations import SpaceBusy
-from kernel.calls.ranges import effective, indices, range_valid
-from kernel.objects import HANDLE, MAPPED_BLOCK, MOVE, PROCESS, SHARE, Kernel, Thread
+from kernel.calls.ranges import effective, range_valid
+from kernel.calls.sizes import place
+from kernel.objects import HANDLE, MOVE, PROCESS, SHARE, Kernel, Thread
 
 if TYPE_CHECKING:
-    from kernel import endpoint, message, passing, sharing
+    from kernel import endpoint, message, passing
 else:
-    from kernel.journaled import endpoint, message, passing, sharing
+    from kernel.journaled import endpoint, message, passing
 
 FOREVER: Final = (1 << 64) - 1
 """A timeout that never comes; 0 is one that is over at once."""
@@ -265,10 +267,10 @@ class MessageCalls(Endings):
         return window if refusal == OK else refusal
 
     def _move_pages(self, s: int, item: Item, d: int, window: int) -> int:
-        """Shares, or moves, pages and blocks of process s with d at ``window``.  0, or an error with nothing changed:
-        -EFAULT or -EINVAL for the sender's range, -EPERM: more permissions than it has, -EMSGSIZE: too many pages,
-        -EEXIST, -ENOMEM: of the receiver, -EBUSY: pages that others map, or are not charged here, cannot move.  Raises
-        SpaceBusy."""
+        """Shares, or moves, what process s maps in the item's range with d at ``window``.  0, or an error with nothing
+        changed: -EFAULT or -EINVAL for the sender's range, -EPERM: more permissions than it has, -EMSGSIZE: too many
+        pages, -EEXIST, -ENOMEM: of the receiver, -EBUSY: pages that others map, or are not charged here, cannot move.
+        Raises SpaceBusy."""
         k, step = self.k, self.step
         holder = self.busy.get(s) or self.busy.get(d)
         if holder is not None: raise SpaceBusy(holder)
@@ -280,27 +282,23 @@ class MessageCalls(Endings):
         c, there = S.container, k.process[d].container
         for v, count in pieces:
             if item.rights & ~S.map_permission[v]: return -EPERM
-            if count == BLOCK_PAGES and shift % BLOCK_PAGES: return -EINVAL
+            if shift % count: return -EINVAL
             if not self.vacant(d, v + shift, count): return -EEXIST
             P = k.page[S.map_page[v]]
             if moves and (P.references != 1 or P.owner != c): return -EBUSY
-        blocks = sum(count == BLOCK_PAGES for _, count in pieces)
+        counts = [count for _, count in pieces]
+        blocks, giants = counts.count(BLOCK_PAGES), counts.count(GIANT_PAGES)
         pages = self.tables_missing(d, [(v + shift, count) for v, count in pieces], blocks)
+        if moves and there != c: pages += counts.count(1)
+        else: blocks = giants = 0
         C = k.container[there]
-        if moves and there != c:
-            pages += len(pieces) - blocks
-            if C.blocks < blocks: return -ENOMEM
-        else:
-            blocks = 0
-        while C.pages < pages:
-            if (C.blocks <= blocks and not self.more_blocks(there)) or not self.more_pages(there): return -ENOMEM
-        transitions = (sharing.grant_page, sharing.grant_block) if moves else (sharing.share_page, sharing.share_block)
-        for v, _ in pieces:
-            source, target = indices(v), indices(v + shift)
-            if k.page[S.map_page[v]].kind == MAPPED_BLOCK:
-                result = step(transitions[1], s, *source[:3], d, *target[:3], item.rights)
-            else:
-                result = step(transitions[0], s, *source, d, *target, item.rights)
+        while C.blocks < blocks or C.pages < pages:
+            if C.blocks > blocks: self.more_pages(there)
+            elif C.giants <= giants or not self.more_blocks(there): return -ENOMEM
+        if C.giants < giants: return -ENOMEM
+        transitions = sizes.GRANT if moves else sizes.SHARE
+        for v, count in pieces:
+            result = step(transitions[count], s, *place(v, count), d, *place(v + shift, count), item.rights)
             assert result == OK, result
         return OK
 

@@ -8,7 +8,8 @@ from abi.layout import BLOCK_PAGES, GIANT_PAGES, PAGE_SIZE, PERMISSIONS, READ, U
 from kernel.objects import MAPPED_BLOCK, MAPPED_GIANT, Kernel
 
 Piece = tuple[int, int]
-"""A virtual page number, and how many pages from there: 512 for a block, else within one level-1 table."""
+"""A virtual page number, and how many pages from there: those of a giant, of a block, or some within one level-1
+table."""
 
 
 def range_valid(address: int, length: int) -> bool:
@@ -32,11 +33,18 @@ def indices(v: int) -> tuple[int, int, int, int]:
     return v >> 27, v >> 18 & 511, v >> 9 & 511, v & 511
 
 
-def pieces(first: int, end: int) -> Iterator[Piece]:
-    """Cuts a range of virtual pages at 2 MiB boundaries."""
+def whole(first: int, end: int, count: int) -> int:
+    """How many aligned stretches of ``count`` pages lie in a range of virtual pages."""
+    return max(0, end // count - -(-first // count))
+
+
+def pieces(first: int, end: int, giants: int = 0) -> Iterator[Piece]:
+    """Cuts a range of virtual pages at 2 MiB boundaries, but for the first ``giants`` whole aligned stretches of 1
+    GiB."""
     v = first
     while v < end:
         count = min(end, v - v % BLOCK_PAGES + BLOCK_PAGES) - v
+        if giants and v % GIANT_PAGES == 0 and v + GIANT_PAGES <= end: count, giants = GIANT_PAGES, giants - 1
         yield v, count
         v += count
 

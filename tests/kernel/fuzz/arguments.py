@@ -22,7 +22,7 @@ AREAS: Final = (
     USER_END - 2 * BLOCK_SIZE,
 )  # fmt: skip
 """Where ranges lie: near each other, so that they meet, and across the borders of every level of page tables."""
-LENGTHS: Final = (1, 1, 1, 1, 1, 1, 1, 1, 2, 2, 3, 5, 512, 512, 513, 1024, 1100)
+LENGTHS: Final = (1, 1, 1, 1, 1, 1, 1, 1, 2, 2, 3, 5, 512, 512, 513, 1024, 1100, 262144, 262144 + 513)
 """In pages."""
 QUOTAS: Final = (3, 5, 10, 20, 40, 100, 600)
 
