@@ -271,15 +271,17 @@ CALLS: Final[tuple[Call, ...]] = (
             _u64("pages", "4 KiB pages it may use"),
             _u64("blocks", "2 MiB blocks it may use"),
             _u64("giants", "1 GiB giants it may use"),
+            _u64("cores", "cores it owns, of those that the caller's container does; 0: it uses the caller's"),
         ),
         "a handle of the new container",
         (
             (EBUSY, "the calling process or its container is ending"),
             (ENOSPC, "no free handle, or the tree of containers would be deeper than 128"),
             (ENOMEM, "the caller's container has not that much, and a page for the container itself"),
+            (ENOMEM, "it does not own that many cores, and one that it keeps"),
         ),
-        "Creates a container below the caller's, with a quota taken out of the caller's own.  It is killed at the "
-        "latest when the calling process ends.",
+        "Creates a container below the caller's, with a quota and cores taken out of the caller's own; threads placed "
+        "on those cores move to others.  It is killed at the latest when the calling process ends.",
     ),
     Call(
         0x100F,
@@ -473,6 +475,35 @@ CALLS: Final[tuple[Call, ...]] = (
         ),
         "Ends a process with all its descendants, and the containers that they created, whatever they do; its status "
         "is 137.  The handle stays open until process_wait.",
+    ),
+    Call(
+        0x1022,
+        "thread_affinity",
+        (
+            _u64("handle", "a handle of a thread of the calling process; 0: the calling thread"),
+            _u64("core", "which core: 0 for the first of those that the container uses"),
+        ),
+        "0",
+        (
+            (ESRCH, "no such handle, or not a thread's"),
+            (ECHILD, "the thread has ended"),
+            (EINVAL, "the container does not use that many cores"),
+        ),
+        "Moves a thread to another core, where it stays until it is moved again or the core is given to a container.",
+    ),
+    Call(
+        0x1023,
+        "container_query",
+        (
+            _u64("handle", "a handle of a container; 0: the caller's own"),
+            _u64("what", "one of AERO_QUERY_..."),
+        ),
+        "the number asked for",
+        (
+            (ESRCH, "no such handle, or not a container's"),
+            (EINVAL, "no such question"),
+        ),
+        "Tells one number about a container: what it may still use, what it uses, its cores, its place in the tree.",
     ),
     Call(
         0x1030,

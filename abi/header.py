@@ -11,7 +11,7 @@ import textwrap
 from pathlib import Path
 from typing import Final
 
-from abi import errors, layout
+from abi import errors, layout, queries
 from abi.calls import CALLS, MESSAGE_WORDS, Argument, Call
 
 ROOT: Final = Path(__file__).resolve().parent.parent
@@ -131,6 +131,13 @@ def c_header() -> str:
         + _define("AERO_USER_FIRST", f"{layout.USER_FIRST:#x}UL")
         + _define("AERO_USER_LAST", f"{layout.USER_LAST:#x}UL")
         + "".join(_define(f"AERO_CALL_{call.name}", f"{call.number:#x}UL") for call in CALLS)
+    )
+    parts.append(
+        "/* What aero_container_query tells. */\n"
+        + "".join(
+            f"{_define(f'AERO_QUERY_{name}', f'{number}UL')[:-1]} /* {meaning} */\n"
+            for name, (number, meaning) in queries.MEANINGS.items()
+        )
     )
     parts.append(_SYSCALL_STUB)
     parts.append(_MESSAGE_STUB)

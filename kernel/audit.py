@@ -26,6 +26,7 @@ _COUNTED = {
     "threads": "thread_count", "handle_stack": "handle_listed", "stack": "listed", "free_stack": "free_count",
     "partial_stack": "partial_count", "partial_giant_stack": "partial_giant_count",
     "children": "child_count", "members": "processes", "path": "depth", "devices": "device_count",
+    "cores": "core_count", "placed": "placed_count",
 }  # fmt: skip
 """By row: the field that counts its items in use."""
 

@@ -41,6 +41,7 @@ def boot(blocks: int, cores: int) -> Kernel:
     C = k.container[root]
     C.state = ACTIVE
     C.cores_of = root
+    C.core_count = cores
     C.pages = BLOCK_PAGES - 1
     C.blocks = m.free_blocks
     C.giants = m.giants
@@ -54,5 +55,6 @@ def boot(blocks: int, cores: int) -> Kernel:
     for r in range(cores):
         R = k.core[r]
         R.container = root
-        R.ring = (r + 1) % cores
+        R.position = r
+        C.cores[r] = r
     return k

@@ -4,7 +4,7 @@ What a container gives a child it does not have; what dies comes back.  ``path``
 by depth, the root first, so that "is in the subtree of" is one comparison.  A container is held by the process that
 created it, which can kill it, and ends with that process at the latest.  Ending a subtree is a sequence of small steps,
 like ending a process: ``container_end`` for each container in it, then, leaves first, the ends of its processes,
-``page_inherit`` for each page that others still map, and ``container_finish``.
+``page_inherit`` for each page that others still map, ``core_return`` for each core, and ``container_finish``.
 
 Source: Atmosphere, sections 3.1 and 4.1 (container tree, path, subtree, quotas).
 """
@@ -12,6 +12,19 @@ Source: Atmosphere, sections 3.1 and 4.1 (container tree, path, subtree, quotas)
 from __future__ import annotations
 
 from abi.errors import EBUSY, EINVAL, ENOMEM, ENOSPC, ESRCH, OK
+from abi.queries import (
+    BLOCKS_LEFT,
+    BLOCKS_USED,
+    CONTAINERS,
+    CORES,
+    CORES_OWNED,
+    DEPTH,
+    GIANTS_LEFT,
+    GIANTS_USED,
+    PAGES_LEFT,
+    PAGES_USED,
+    PROCESSES,
+)  # fmt: skip
 from kernel.handles import close_handle, handle_available, handle_value, object_of, open_handle
 from kernel.objects import (
     ACTIVE,
@@ -31,19 +44,28 @@ from kernel.objects import (
 from kernel.page_allocator import allocate_page, free_page
 
 
-def container_create(k: Kernel, t: int, pages: int, blocks: int, giants: int) -> int:
-    """Creates a container below that of thread t, with a quota of ``pages`` 4 KiB pages, ``blocks`` 2 MiB blocks and
-    ``giants`` 1 GiB giants taken from it.  Returns a handle; -EINVAL: a negative quota; -EBUSY: its process or
-    container is ending; -ENOSPC: no free handle, or the tree would be deeper than DEPTH_LIMIT; -ENOMEM: the caller's
-    container has not that much, and a page for the container itself."""
+def creation_error(k: Kernel, t: int, pages: int, blocks: int, giants: int) -> int:
+    """Why thread t cannot create a container with this quota: 0 if it can."""
     s = k.thread[t].process
-    c = k.process[s].container
-    C = k.container[c]
+    C = k.container[k.process[s].container]
     if pages < 0 or blocks < 0 or giants < 0: return -EINVAL
     if C.state != ACTIVE or k.process[s].state != ALIVE: return -EBUSY
     if C.depth >= DEPTH_LIMIT: return -ENOSPC
     if not handle_available(k, s): return -ENOSPC
     if C.pages < pages + 1 or C.blocks < blocks or C.giants < giants: return -ENOMEM
+    return OK
+
+
+def container_create(k: Kernel, t: int, pages: int, blocks: int, giants: int) -> int:
+    """Creates a container below that of thread t, with a quota of ``pages`` 4 KiB pages, ``blocks`` 2 MiB blocks and
+    ``giants`` 1 GiB giants taken from it.  Returns a handle; -EINVAL: a negative quota; -EBUSY: its process or
+    container is ending; -ENOSPC: no free handle, or the tree would be deeper than DEPTH_LIMIT; -ENOMEM: the caller's
+    container has not that much, and a page for the container itself."""
+    refused = creation_error(k, t, pages, blocks, giants)
+    if refused != 0: return refused
+    s = k.thread[t].process
+    c = k.process[s].container
+    C = k.container[c]
     n = allocate_page(k, c, CONTAINER)
     C.pages = C.pages - pages
     C.blocks = C.blocks - blocks
@@ -66,6 +88,29 @@ def container_create(k: Kernel, t: int, pages: int, blocks: int, giants: int) ->
     N.holder = s
     N.holder_slot = slot
     return handle_value(k, s, slot)
+
+
+def container_query(k: Kernel, t: int, slot: int, generation: int, what: int) -> int:
+    """One number about the container that thread t names, or about its own (slot and generation 0): what is one of
+    abi.queries.  -ESRCH: not a handle of a container; -EINVAL: no such question."""
+    c = k.process[k.thread[t].process].container
+    if slot != 0 or generation != 0:
+        c = object_of(k, k.thread[t].process, slot, generation)
+        if c == 0: return -ESRCH
+        if k.page[c].kind != CONTAINER: return -ESRCH
+    C = k.container[c]
+    if what == PAGES_LEFT: return C.pages
+    if what == PAGES_USED: return C.used_pages
+    if what == BLOCKS_LEFT: return C.blocks
+    if what == BLOCKS_USED: return C.used_blocks
+    if what == GIANTS_LEFT: return C.giants
+    if what == GIANTS_USED: return C.used_giants
+    if what == CORES: return k.container[C.cores_of].core_count
+    if what == CORES_OWNED: return C.core_count
+    if what == DEPTH: return C.depth
+    if what == PROCESSES: return C.processes
+    if what == CONTAINERS: return C.child_count
+    return -EINVAL
 
 
 def container_kill(k: Kernel, t: int, slot: int, generation: int) -> int:
@@ -135,7 +180,7 @@ def container_finish(k: Kernel, c: int) -> int:
     if k.page[c].kind != CONTAINER: return -EINVAL
     C = k.container[c]
     if C.state != CLOSING: return -EINVAL
-    if C.processes != 0 or C.child_count != 0: return -EBUSY
+    if C.processes != 0 or C.child_count != 0 or C.core_count != 0: return -EBUSY
     if C.used_pages != 0 or C.used_blocks != 0 or C.used_giants != 0: return -EBUSY
     A = k.container[C.parent]
     A.pages = A.pages + C.pages

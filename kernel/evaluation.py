@@ -224,13 +224,14 @@ class Text:
             self.line(1, f"if fields & {read:#x}:")
             self.line(2, f"{h} = live.{holder}" if holder else f"{h} = 0")
             self.line(2, f"{i} = live.{index}")
-            # An index of 0 is in no stack; a holder of 0 is nobody.
-            some = f"{h} != 0" if holder and domain not in BY_INDEX else f"{i} != 0"
+            # An index of 0 is in no stack; a holder of 0 is nobody, but for cores.
+            by_index = not holder or domain in BY_INDEX
+            some = f"{i} != 0" if by_index else self.named(domain.partition(".")[0], h)
             self.line(2, f"if {some}:")
             self.guarded(3, clauses, f"{h}, {i}", read)
             self.line(2, f"{was_h} = old.{holder}" if holder else f"{was_h} = 0")
             self.line(2, f"{was_i} = old.{index}")
-            some = f"{was_h} != 0" if holder and domain not in BY_INDEX else f"{was_i} != 0"
+            some = f"{was_i} != 0" if by_index else self.named(domain.partition(".")[0], was_h)
             self.line(2, f"if {some} and ({was_h} != {h} or {was_i} != {i}):")
             self.guarded(3, clauses, f"{was_h}, {was_i}", read)
 
@@ -337,8 +338,8 @@ class Text:
                 if row == "handle_position": self.clauses(3, ITEMS["process.handle_stack"], "id, n")
 
     def _kinds(self) -> None:
-        """The clauses about the object that the page is charged for, if what that is has changed."""
-        self.line(1, f"if fields & {field_set('page', ('kind',)):#x}:")
+        """The clauses about the object that the page is charged for, if what that is has changed, or to whom."""
+        self.line(1, f"if fields & {field_set('page', ('kind', 'owner')):#x}:")
         self.line(2, "kind = old.kind")
         for turn in range(2):
             if turn: self.line(2, "kind = live.kind")

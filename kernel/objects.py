@@ -220,7 +220,7 @@ class Container(Object):
     __slots__ = (
         "state", "parent", "depth", "path", "position", "child_count", "children", "holder", "holder_slot",
         "pages", "blocks", "giants", "used_pages", "used_blocks", "used_giants", "processes", "members", "born",
-        "core", "cores_of",
+        "core", "cores_of", "core_count", "cores",
     )  # fmt: skip
     table_name: ClassVar[str] = "container"
 
@@ -254,9 +254,13 @@ class Container(Object):
         self.born: int = 0
         """Processes ever created in it."""
         self.core: int = 0
-        """The core that its next thread is placed on."""
+        """The core that its next thread is placed on: an index among those it uses, of which the first follows the
+        last."""
         self.cores_of: int = 0
         """The container whose cores it uses: itself, or the nearest ancestor that owns some."""
+        self.core_count: int = 0
+        self.cores: Row = Row()
+        """The cores it owns: entries 0 to core_count - 1."""
 
 
 class Process(Object):
@@ -334,7 +338,7 @@ class Process(Object):
 class Thread(Object):
     """A thread.  Its registers are the hypervisor's; the kernel knows its state, queue, and what it waits for."""
 
-    __slots__ = ("process", "position", "state", "status", "core", "next", "previous", "rank",
+    __slots__ = ("process", "position", "state", "status", "core", "place", "next", "previous", "rank",
                  "holder_slot", "joiner", "waiting_for", "result",
                  "waits", "endpoint", "partner", "caller", "badge", "item", "item_first", "item_count", "item_rights",
                  "window", "window_pages", "takes", "fault")  # fmt: skip
@@ -348,6 +352,9 @@ class Thread(Object):
         self.state: int = 0
         self.status: int = 0
         self.core: int = 0
+        """The core it is placed on; 0 if it has ended."""
+        self.place: int = 0
+        """Its place in Core.placed; -1 if it has ended."""
         self.next: int = 0
         self.previous: int = 0
         """Neighbours in its core's run queue, if ready; in the queue of an endpoint, if it waits in one."""
@@ -482,20 +489,24 @@ class PageTable(Object):
 
 
 class Core(Object):
-    """A core: the thread it runs and the FIFO of those that are ready to."""
+    """A core: the thread it runs, the FIFO of those that are ready to, and all that are placed on it."""
 
-    __slots__ = ("container", "current", "head", "tail", "ticket", "ring")
+    __slots__ = ("container", "position", "current", "head", "tail", "ticket", "placed_count", "placed")
     table_name: ClassVar[str] = "core"
 
     def __init__(self, id: int) -> None:
         super().__init__(id)
         self.container: int = 0
+        """The container that owns it."""
+        self.position: int = 0
+        """Its place in Container.cores."""
         self.current: int = 0
         self.head: int = 0
         self.tail: int = 0
         self.ticket: int = 1
-        self.ring: int = 0
-        """The next core of the same container, in a ring."""
+        self.placed_count: int = 0
+        self.placed: Row = Row()
+        """The threads placed on it, whatever their state: entries 0 to placed_count - 1."""
 
 
 def copy_row(k: Kernel, target: Object, row: str, source: Row) -> None:

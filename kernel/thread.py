@@ -7,6 +7,7 @@ from kernel.handles import close_handle, handle_available, handle_value, object_
 from kernel.message import desert, withdraw
 from kernel.objects import ALIVE, BLOCKED, DEAD, ENDING, KILLED, NEW, READY, RUNNING, THREAD, Kernel
 from kernel.page_allocator import allocate_page, free_page
+from kernel.placement import displace, next_core, place
 from kernel.scheduler import dequeue, enqueue
 
 
@@ -15,12 +16,9 @@ def new_thread(k: Kernel, s: int) -> int:
     S = k.process[s]
     t = allocate_page(k, S.container, THREAD)
     T = k.thread[t]
-    C = k.container[S.container]
-    r = C.core
-    C.core = k.core[r].ring
     T.process = s
     T.position = S.thread_count
-    T.core = r
+    place(k, t, next_core(k, S.container))
     T.holder_slot = -1
     S.threads[S.thread_count] = t
     S.thread_count = S.thread_count + 1
@@ -54,8 +52,8 @@ def thread_create(k: Kernel, t: int) -> int:
 
 
 def unlink_thread(k: Kernel, t: int) -> None:
-    """Takes thread t off its core or queue, out of what it waits for, and out of its process; who waits for its reply
-    learns that there will be none."""
+    """Takes thread t off its core, out of its queue, out of what it waits for, and out of its process; who waits for
+    its reply learns that there will be none."""
     T = k.thread[t]
     if T.state == RUNNING:
         R = k.core[T.core]
@@ -81,6 +79,7 @@ def unlink_thread(k: Kernel, t: int) -> None:
     S.threads[n] = 0
     S.thread_count = n
     T.position = 0
+    displace(k, t)
 
 
 def free_thread(k: Kernel, t: int) -> None:
@@ -89,7 +88,7 @@ def free_thread(k: Kernel, t: int) -> None:
     T.process = 0
     T.state = 0
     T.status = 0
-    T.core = 0
+    T.place = 0
     T.result = 0
     T.joiner = 0
     T.holder_slot = 0

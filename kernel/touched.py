@@ -72,6 +72,8 @@ ROWS_BEYOND: Final[dict[tuple[str, str], tuple[tuple[str, tuple[str, ...]], ...]
     ("domain", "map_page"): (("page", ("page_references",)),),
     ("container", "children"): (("container", ("container_place",)),),
     ("container", "members"): (("process", ("process_place",)),),
+    ("container", "cores"): (("core", ("core_place",)),),
+    ("core", "placed"): (("thread", ("thread_core",)),),
     ("memory", "free_stack"): (("giant", ("giant_position",)),),
     ("memory", "partial_giant_stack"): (("giant", ("giant_position",)),),
     ("memory", "partial_stack"): (("block", ("block_position",)),),
@@ -119,8 +121,10 @@ LED_TO: Final[dict[str, tuple[tuple[str, str, str, tuple[str, ...]], ...]]] = {
         ("process.handle_object", "holder", "holder_slot", ("holder", "holder_slot")),
         ("container.children", "parent", "position", ("parent", "position")),
     ),
+    "core": (("container.cores", "container", "position", ("container", "position")),),
     "thread": (
         ("process.threads", "process", "position", ("process", "position", "state")),
+        ("core.placed", "core", "place", ("core", "place")),
         ("process.handle_object", "process", "holder_slot", ("process", "holder_slot")),
     ),
 }
@@ -140,6 +144,8 @@ COUNTS: Final[dict[tuple[str, str], tuple[str, int, tuple[str, ...]]]] = {
     ("container", "depth"): ("path", 0, ()),
     ("container", "child_count"): ("children", 0, ("container_place",)),
     ("container", "processes"): ("members", 0, ("process_place",)),
+    ("container", "core_count"): ("cores", 0, ("core_place",)),
+    ("core", "placed_count"): ("placed", 0, ("thread_core",)),
 }
 """By field that counts the items in use of a row: that row, its first index, and the clauses about what an item names
 that read the count."""
@@ -148,7 +154,9 @@ OF_OTHERS: Final = frozenset({("table_place", "entry"), ("process_parent", "chil
 """Clauses about an object of a table that read this field of others of that table alone."""
 
 UNBOUNDED: Final[dict[tuple[str, str], str]] = {
-    ("core", "container"): "True",
+    ("core", "container"): "live.placed_count",
+    ("container", "cores_of"): "live.processes or live.child_count",
+    ("container", "core_count"): "live.core_count <= 0 and live.child_count",
     ("process", "born"): "live.child_count",
     ("container", "born"): "live.processes and live.born < old.born",
 }

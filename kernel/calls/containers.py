@@ -10,25 +10,45 @@ from kernel.calls.operations import Operation
 from kernel.objects import CONTAINER
 
 if TYPE_CHECKING:
-    from kernel import container, handles, process
+    from kernel import container, handles, placement, process
 else:
-    from kernel.journaled import container, handles, process
+    from kernel.journaled import container, handles, placement, process
 
 LARGEST_QUOTA: Final = 1 << 40
 """More pages than any machine has: beyond, a quota is refused without looking."""
 
 
 class ContainerCalls(Endings):
-    """container_create, container_kill, process_create_in; and what the host asks of a container."""
+    """container_create, container_kill, container_query, process_create_in; and what the host asks of a container."""
 
-    def container_create(self, t: int, pages: int, blocks: int, giants: int) -> int:
+    def container_create(self, t: int, pages: int, blocks: int, giants: int, cores: int) -> int:
         k = self.k
         c = k.process[k.thread[t].process].container
         C = k.container[c]
-        if max(pages, blocks, giants) > LARGEST_QUOTA: return -ENOMEM
+        if max(pages, blocks, giants) > LARGEST_QUOTA or 0 < cores >= C.core_count: return -ENOMEM
         while C.blocks < blocks and self.more_blocks(c): pass
         while C.pages < pages + 1 and self.more_pages(c): pass
-        return self.step(container.container_create, t, pages, blocks, giants)
+        refused = container.creation_error(k, t, pages, blocks, giants)
+        if refused: return refused
+        self.clear_cores(c, cores)
+        handle = self.step(container.container_create, t, pages, blocks, giants)
+        n = handles.object_of(k, k.thread[t].process, handle % 65536, handle >> 16)
+        for _ in range(cores):
+            result = self.step(placement.core_give, n)
+            assert result == OK, result
+        return handle
+
+    def clear_cores(self, c: int, count: int) -> None:
+        """Moves all threads from the last so many cores of container c to the others in turn."""
+        C = self.k.container[c]
+        left = C.core_count - count
+        for i in range(left, C.core_count):
+            R = self.k.core[C.cores[i]]
+            while R.placed_count:
+                self.step(placement.thread_move, R.placed[R.placed_count - 1], R.placed_count % left)
+
+    def container_query(self, t: int, handle: int, what: int) -> int:
+        return self.step(container.container_query, t, handle % 65536, handle >> 16, what)
 
     def container_kill(self, t: int, handle: int) -> int | Operation:
         k = self.k

@@ -35,9 +35,9 @@ from kernel.objects import (
 )  # fmt: skip
 
 if TYPE_CHECKING:
-    from kernel import container, device, process, thread
+    from kernel import container, device, placement, process, thread
 else:
-    from kernel.journaled import container, device, process, thread
+    from kernel.journaled import container, device, placement, process, thread
 
 MAPPINGS_LISTED: Final = 4096
 """Mappings of a process that are listed at a time: a step that costs more than others, but seldom comes."""
@@ -177,6 +177,9 @@ class Endings(MemoryCalls):
                 yield self._container_ending(child, stopped=1)
             elif C.processes: yield self._end_member(C.members[C.processes - 1])
             elif C.used_pages or C.used_blocks or C.used_giants: yield from self._pass_on_pages(c)
+            elif C.core_count:
+                step(placement.core_return, c)
+                yield None
             else: break
         result = step(container.container_finish, c)
         assert result == OK, result

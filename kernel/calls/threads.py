@@ -10,13 +10,13 @@ from kernel.calls.ranges import start_valid
 from kernel.objects import ENDING
 
 if TYPE_CHECKING:
-    from kernel import handles, scheduler, thread
+    from kernel import handles, placement, scheduler, thread
 else:
-    from kernel.journaled import handles, scheduler, thread
+    from kernel.journaled import handles, placement, scheduler, thread
 
 
 class ThreadCalls(Endings):
-    """thread_create, thread_exit, thread_join, thread_kill, thread_yield."""
+    """thread_create, thread_exit, thread_join, thread_kill, thread_affinity, thread_yield."""
 
     def null(self, t: int) -> int:
         return OK
@@ -44,6 +44,9 @@ class ThreadCalls(Endings):
 
     def thread_kill(self, t: int, handle: int) -> int:
         return self.step(thread.thread_kill, t, handle % 65536, handle >> 16)
+
+    def thread_affinity(self, t: int, handle: int, core: int) -> int:
+        return self.step(placement.thread_affinity, t, handle % 65536, handle >> 16, core)
 
     def start_thread(self, s: int) -> int:
         """A new thread of process s, whose registers the host sets.  Its id, or -EINVAL or -ENOMEM."""

@@ -96,9 +96,19 @@ def live(k: Kernel, id: int, kind: int) -> bool:
     return k.page[id].kind == kind
 
 
-from kernel.invariants import address_spaces, containers, devices, endpoints, memory, messages, processes, threads  # noqa: E402  (they register themselves)
+from kernel.invariants import (  # noqa: E402  (they register themselves)
+    address_spaces,
+    containers,
+    devices,
+    endpoints,
+    memory,
+    messages,
+    placement,
+    processes,
+    threads,
+)
 
 __all__ = [
     "INVARIANTS", "Clause", "address_spaces", "containers", "devices", "endpoints", "invariant", "live", "memory",
-    "messages", "processes", "threads",
+    "messages", "placement", "processes", "threads",
 ]  # fmt: skip

@@ -15,7 +15,7 @@ def container_place(k: Kernel, c: int) -> bool:
     is its own, at depth 0; neither has fewer children or processes than none; what is no container is blank."""
     C = k.container[c]
     if k.page[c].kind != CONTAINER:
-        if C.state != 0 or C.parent != 0 or C.depth != 0 or C.position != 0 or C.cores_of != 0: return False
+        if C.state != 0 or C.parent != 0 or C.depth != 0 or C.position != 0: return False
         if C.used_pages != 0 or C.used_blocks != 0 or C.used_giants != 0: return False
         return C.child_count == 0 and C.processes == 0 and C.born == 0
     if C.depth > DEPTH_LIMIT or (C.state != ACTIVE and C.state != CLOSING): return False
@@ -73,11 +73,3 @@ def process_place(k: Kernel, s: int) -> bool:
     if k.page[s].kind != PROCESS: return S.place == 0
     C = k.container[S.container]
     return S.place >= 0 and S.place < C.processes and C.members[S.place] == s
-
-
-@invariant("container")
-def container_core(k: Kernel, c: int) -> bool:
-    """The core a container's next thread is placed on belongs to the container whose cores it uses."""
-    C = k.container[c]
-    if k.page[c].kind != CONTAINER: return C.core == 0
-    return C.core >= 0 and C.core < k.cores and k.core[C.core].container == C.cores_of

@@ -10,7 +10,7 @@ Source: Atmosphere, section 4.1 (thread states, schedulers).
 from __future__ import annotations
 
 from kernel.invariants import invariant
-from kernel.objects import BLOCKED, CONTAINER, DEAD, PROCESS, READY, RUNNING, THREAD, Kernel
+from kernel.objects import BLOCKED, DEAD, PROCESS, READY, RUNNING, THREAD, Kernel
 
 
 @invariant("thread")
@@ -29,20 +29,13 @@ def thread_charge(k: Kernel, t: int) -> bool:
 
 
 @invariant("thread")
-def thread_core(k: Kernel, t: int) -> bool:
-    """A thread is placed on a core that its container uses."""
-    T = k.thread[t]
-    if k.page[t].kind != THREAD: return True
-    if T.core < 0 or T.core >= k.cores: return False
-    return k.core[T.core].container == k.container[k.process[T.process].container].cores_of
-
-
-@invariant("thread")
 def thread_position(k: Kernel, t: int) -> bool:
-    """A thread that has not ended is in its process's list at its position; one that has, has none."""
+    """A thread that has not ended is in its process's list at its position, and placed on a core; one that has, has no
+    position and no place."""
     T = k.thread[t]
     if k.page[t].kind != THREAD: return True
-    if T.state == DEAD: return T.position == 0
+    if T.state == DEAD: return T.position == 0 and T.place == -1
+    if T.place == -1: return False
     S = k.process[T.process]
     return T.position >= 0 and T.position < S.thread_count and S.threads[T.position] == t
 
@@ -151,12 +144,3 @@ def core_queue(k: Kernel, r: int) -> bool:
     E = k.thread[e]
     if k.page[h].kind != THREAD or H.state != READY or H.core != r or H.previous != 0: return False
     return k.page[e].kind == THREAD and E.state == READY and E.core == r and E.next == 0
-
-
-@invariant("core")
-def core_ring(k: Kernel, r: int) -> bool:
-    """A core belongs to a container, and its ring leads to a core of the same one."""
-    R = k.core[r]
-    if r < 0 or r >= k.cores: return True
-    if k.page[R.container].kind != CONTAINER: return False
-    return R.ring >= 0 and R.ring < k.cores and k.core[R.ring].container == R.container

@@ -36,6 +36,7 @@ from kernel.specs import (  # noqa: E402  (they register themselves)
     devices,
     endpoints,
     messages,
+    placement,
     processes,
     quotas,
     scheduling,
@@ -45,5 +46,5 @@ from kernel.specs import (  # noqa: E402  (they register themselves)
 
 __all__ = [
     "NOTHING", "SPECIFICATIONS", "Frame", "Specification", "State", "address_spaces", "containers", "devices",
-    "endpoints", "messages", "processes", "quotas", "scheduling", "sharing", "specification", "threads",
+    "endpoints", "messages", "placement", "processes", "quotas", "scheduling", "sharing", "specification", "threads",
 ]  # fmt: skip

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abi import queries
 from abi.errors import EBUSY, EINVAL, ENOMEM, ENOSPC, ESRCH
 from kernel.objects import (
     ACTIVE,
@@ -51,9 +52,30 @@ def container_create(
     if A.giants != C.giants - giants: return False
     if N.pages != pages or N.blocks != blocks or N.giants != giants or N.processes != 0 or N.born != 0: return False
     if N.used_pages != 0 or N.used_blocks != 0 or N.used_giants != 0: return False
+    if N.core_count != 0: return False
     if N.state != ACTIVE or N.parent != c or N.depth != C.depth + 1 or N.path[C.depth] != c: return False
     if N.cores_of != C.cores_of or N.core != C.core or N.holder != s or N.holder_slot != result % 65536: return False
     return result > 0 and handle_opened(old, new, f, s, result, n)
+
+
+@specification
+def container_query(
+    old: State, new: State, f: Frame, result: int, t: int, slot: int, generation: int, what: int
+) -> bool:  # fmt: skip
+    """The number asked for, and nothing has changed."""
+    s = old.thread[t].process
+    c = old.process[s].container if slot == 0 and generation == 0 else named(old, s, slot, generation)
+    if c == 0 or old.page[c].kind != CONTAINER: return result == -ESRCH
+    C = old.container[c]
+    numbers = {
+        queries.PAGES_LEFT: C.pages, queries.PAGES_USED: C.used_pages,
+        queries.BLOCKS_LEFT: C.blocks, queries.BLOCKS_USED: C.used_blocks,
+        queries.GIANTS_LEFT: C.giants, queries.GIANTS_USED: C.used_giants,
+        queries.CORES: old.container[C.cores_of].core_count, queries.CORES_OWNED: C.core_count,
+        queries.DEPTH: C.depth, queries.PROCESSES: C.processes, queries.CONTAINERS: C.child_count,
+    }  # fmt: skip
+    if what not in numbers: return result == -EINVAL
+    return bool(result == numbers[what])
 
 
 @specification
@@ -109,7 +131,7 @@ def container_finish(old: State, new: State, f: Frame, result: int, c: int) -> b
     """Nothing is left of the container; its parent has its quota, and the page it was."""
     C = old.container[c]
     if old.page[c].kind != CONTAINER or C.state != CLOSING: return result == -EINVAL
-    if C.processes != 0 or C.child_count != 0: return result == -EBUSY
+    if C.processes != 0 or C.child_count != 0 or C.core_count != 0: return result == -EBUSY
     if C.used_pages != 0 or C.used_blocks != 0 or C.used_giants != 0: return result == -EBUSY
     a = C.parent
     A = old.container[a]

@@ -7,10 +7,11 @@ from kernel.objects import ALIVE, BLOCKED, DEAD, ENDING, FREE, KILLED, NEW, READ
 from kernel.specs import Frame, State, specification
 from kernel.specs.handles import handle_closed, handle_opened, handle_room, named
 from kernel.specs.messages import call_failed, withdrawn
+from kernel.specs.placement import displaced, in_turn, placed
 from kernel.specs.quotas import charged, page_becomes
 from kernel.specs.scheduling import off_core, queued_in_turn, queued_last
 
-THREAD_FIELDS = ("process", "position", "state", "status", "core", "next", "previous", "rank", "holder_slot",
+THREAD_FIELDS = ("process", "position", "state", "status", "core", "place", "next", "previous", "rank", "holder_slot",
                  "joiner", "waiting_for", "result", "window", "window_pages", "takes")  # fmt: skip
 
 
@@ -18,15 +19,16 @@ def thread_added(old: State, new: State, f: Frame, s: int, t: int) -> bool:
     """Thread t is new, the last of process s's list, and ready on the container's next core."""
     c = old.process[s].container
     n = old.process[s].thread_count
-    r = old.container[c].core
-    f.may("thread", t, "process", "position", "core", "holder_slot")
+    i = in_turn(old, c)
+    r = old.container[old.container[c].cores_of].cores[i]
+    f.may("thread", t, "process", "position", "holder_slot")
     f.may("container", c, "core")
     f.may("process", s, "thread_count")
     f.may_item("process", s, "threads", n)
     if not page_becomes(old, new, f, t, FREE, THREAD) or not charged(old, new, f, c, 1, 0): return False
-    if new.thread[t].process != s or new.thread[t].core != r: return False
+    if new.thread[t].process != s or not placed(old, new, f, t, r): return False
     if new.process[s].thread_count != n + 1 or new.process[s].threads[n] != t: return False
-    return queued_last(old, new, f, t, r) and new.container[c].core == old.core[r].ring
+    return queued_last(old, new, f, t, r) and bool(new.container[c].core == i + 1)
 
 
 def endpoint_goes_too(old: State, new: State, t: int) -> int:
@@ -43,7 +45,7 @@ def thread_freed(old: State, new: State, f: Frame, t: int) -> bool:
 
 
 def thread_unlisted(old: State, new: State, f: Frame, t: int) -> bool:
-    """Thread t is out of its process's list; the last one has its place."""
+    """Thread t is out of its process's list, where the last one has its place, and out of its core's."""
     s = old.thread[t].process
     n = old.process[s].thread_count - 1
     last = old.process[s].threads[n]
@@ -52,7 +54,7 @@ def thread_unlisted(old: State, new: State, f: Frame, t: int) -> bool:
     f.may("process", s, "thread_count")
     f.may_item("process", s, "threads", n)
     f.may_item("process", s, "threads", old.thread[t].position)
-    return bool(new.process[s].thread_count == n)
+    return displaced(old, new, f, t) and bool(new.process[s].thread_count == n)
 
 
 def told(new: State, f: Frame, t: int, result: int) -> bool:

@@ -72,6 +72,7 @@ class Driver:
             self._message, self._message, self._message, self._message, self._cancel, self._paging, self._signal,
             self._device, self._device, self._with_device, self._with_device, self._with_device, self._unmap_domain,
             self._kill_family, self._grandchild, self._grandchild, self._kill_family,
+            self._give_core, self._affinity, self._query,
         ]  # fmt: skip
 
     def run(self, calls: int) -> None:
@@ -180,6 +181,7 @@ class Driver:
         for s in (C.members[i] for i in range(C.processes)):
             if k.process[s].state in (NEW, ALIVE): steps.append(("process_end", s, 137))
             if k.process[s].state == ENDED: steps.append(("process_forget", s))
+        if C.processes == 0 and C.child_count == 0 and C.core_count: steps.append(("core_return", c))
         if C.processes == 0:
             passing = (MAPPED, MAPPED_BLOCK, MAPPED_GIANT, ENDPOINT, DEVICE)
             left = [p for p, P in k.page.items() if P.owner == c and P.kind in passing]
@@ -190,7 +192,8 @@ class Driver:
         """Steps that need a container that is ending, on something that may be no such."""
         k = self.k
         name = self.random.choice(
-            ("container_end", "container_finish", "page_inherit", "process_forget", "container_close")
+            ("container_end", "container_finish", "page_inherit", "process_forget", "container_close", "core_give",
+             "core_return")
         )
         if name == "container_close" and self.random.random() < 0.8: name = "container_end"
         return (name, self.random.choice([p for p, P in k.page.items() if P.kind] if name == "page_inherit" else
@@ -239,8 +242,10 @@ class Driver:
         if t is None: return None
         name = pick(("message_send", "message_call", "message_receive", "message_receive", "message_reply",
                      "message_reply_receive", "message_accept"))  # fmt: skip
-        if self.k.thread[t].caller and self.random.random() < 0.6:
-            name = pick(("message_reply", "message_reply_receive", "message_reply_receive"))
+        replying = [R.current for R in self.k.core.values() if self.k.thread[R.current].caller]
+        if replying and self.random.random() < 0.6:
+            t = pick(replying)
+            name = pick(("message_reply", "message_reply_receive"))
         if name == "message_accept": return (name, t, pick((0, 9)), pick((0, 2, 2, -1)), pick((0, 1, 1, 2)))
         if name == "message_receive": return (name, t, *self._endpoint_handle(t), pick((0, 1, 1, 1)), pick((0, 1, 2)))
         item = self._item(t)
@@ -266,6 +271,31 @@ class Driver:
         endpoints = [e for e, E in self.k.endpoint.items() if E.references]
         if self.random.random() < 0.7: return None
         return ("endpoint_signal", self.random.choice(endpoints or [self.k.root]))
+
+    def _give_core(self) -> Call | None:
+        """A core for a container; or a thread that is in its way goes."""
+        k = self.k
+        empty = [c for c in self._containers(ACTIVE) if c != k.root and k.container[c].processes == 0]
+        if not empty: return None
+        c = self.random.choice(empty)
+        A = k.container[k.container[c].parent]
+        last = k.core[A.cores[A.core_count - 1]] if A.core_count > 1 else None
+        if last is not None and last.placed_count:
+            return ("thread_move", last.placed[0], self.random.randrange(-1, A.core_count))
+        return ("core_give", c)
+
+    def _affinity(self) -> Call | None:
+        t = self._running()
+        if t is None: return None
+        S = self.k.process[self.k.thread[t].process]
+        handles = [(slot, g) for slot, g in S.handle_generation.items() if g]
+        return ("thread_affinity", t, *self.random.choice([(0, 0), (5, 1), *handles]), self.random.randrange(-1, 4))
+
+    def _query(self) -> Call | None:
+        t = self._running()
+        if t is None: return None
+        handle = (0, 0) if self.random.random() < 0.5 else self._container_handle(t)
+        return ("container_query", t, *handle, self.random.randrange(-1, 12))
 
     # Devices and domains.
 

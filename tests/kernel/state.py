@@ -122,6 +122,8 @@ def idle(k: Kernel, place: Place) -> bool:
         if field == "devices": return i < 0 or i >= int(obj.device_count)
         if field == "children": return i < 0 or i >= int(obj.child_count)
         if field == "members": return i < 0 or i >= int(obj.processes)
+        if field == "cores": return i < 0 or i >= int(obj.core_count)
+        if field == "placed": return i < 0 or i >= int(obj.placed_count)
         if field == "handle_stack": return i < 1 or i > int(obj.handle_listed)
         if field == "handle_position": return i < 0 or i >= int(obj.handle_carved) or obj.handle_object[i] != 0
     elif table == "page" and field in ("rank", "block"):

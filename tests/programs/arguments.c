@@ -119,9 +119,12 @@ static void thread_calls_refuse(aero_handle process)
     EACH(bad, off_handle) {
         expect("thread_join of a bad handle", aero_thread_join(process + bad), -AERO_ESRCH);
         expect("thread_kill of a bad handle", aero_thread_kill(process + bad), -AERO_ESRCH);
+        expect("thread_affinity of a bad handle", aero_thread_affinity(process + bad, 0), -AERO_ESRCH);
+        expect("thread_affinity to a bad core", aero_thread_affinity(0, 63 + bad), -AERO_EINVAL);
     }
     expect("thread_join of a process", aero_thread_join(process), -AERO_ESRCH);
     expect("thread_kill of a process", aero_thread_kill(process), -AERO_ESRCH);
+    expect("thread_affinity of a process", aero_thread_affinity(process, 0), -AERO_ESRCH);
 
     must("aero_thread_spawn", aero_thread_spawn(&thread, idle, NULL));
     expect("process_wait of a thread", aero_process_wait(thread.handle), -AERO_ESRCH);
@@ -180,20 +183,28 @@ static void process_calls_refuse(aero_handle process)
 static void container_calls_refuse(aero_handle process)
 {
     static const uint64_t quotas[] = {1UL << 30, 1UL << 32, 0x7fffffffffffffffUL, 1UL << 63, ~0UL};
-    aero_handle container = (aero_handle)must("container_create", aero_container_create(4, 0, 0));
+    aero_handle container = (aero_handle)must("container_create", aero_container_create(4, 0, 0, 0));
     uint64_t bad;
 
     EACH(bad, quotas) {
-        expect("container_create with too many pages", aero_container_create(bad, 0, 0), -AERO_ENOMEM);
-        expect("container_create with too many blocks", aero_container_create(0, bad, 0), -AERO_ENOMEM);
-        expect("container_create with too many giants", aero_container_create(0, 0, bad), -AERO_ENOMEM);
-        expect("container_create with too much of all", aero_container_create(bad, bad, bad), -AERO_ENOMEM);
+        expect("container_create with too many pages", aero_container_create(bad, 0, 0, 0), -AERO_ENOMEM);
+        expect("container_create with too many blocks", aero_container_create(0, bad, 0, 0), -AERO_ENOMEM);
+        expect("container_create with too many giants", aero_container_create(0, 0, bad, 0), -AERO_ENOMEM);
+        expect("container_create with too many cores", aero_container_create(0, 0, 0, bad), -AERO_ENOMEM);
+        expect("container_create with too much of all", aero_container_create(bad, bad, bad, bad), -AERO_ENOMEM);
     }
     EACH(bad, off_handle) {
         expect("container_kill of a bad handle", aero_container_kill(container + bad), -AERO_ESRCH);
         expect("process_create_in a bad handle", aero_process_create_in(container + bad), -AERO_ESRCH);
+        expect("container_query of a bad handle", aero_container_query(container + bad, AERO_QUERY_CORES), -AERO_ESRCH);
     }
     expect("container_kill of a process", aero_container_kill(process), -AERO_ESRCH);
+    expect("container_query of a process", aero_container_query(process, AERO_QUERY_CORES), -AERO_ESRCH);
+    EACH(bad, off_handle) {
+        bad += AERO_QUERY_CONTAINERS;
+        expect("container_query of nothing", aero_container_query(0, bad), -AERO_EINVAL);
+        expect("container_query of a child about nothing", aero_container_query(container, bad), -AERO_EINVAL);
+    }
     expect("process_create_in a process", aero_process_create_in(process), -AERO_ESRCH);
     expect("process_wait of a container", aero_process_wait(container), -AERO_ESRCH);
     expect("thread_join of a container", aero_thread_join(container), -AERO_ESRCH);

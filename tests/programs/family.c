@@ -297,7 +297,7 @@ static void kill_awaited(void)
 /* A container, with a process in it that counts, as `number`. */
 static int holds_a_container(void *number)
 {
-    middle_container = (aero_handle)must("container_create", aero_container_create(100, 0, 0));
+    middle_container = (aero_handle)must("container_create", aero_container_create(100, 0, 0, 0));
     offspring(middle_container, counts, (uint64_t)number);
     await(&ran[(uint64_t)number]);
     begun = 1;

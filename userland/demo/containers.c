@@ -42,7 +42,7 @@ int main(void)
     struct aero_child made;
 
     aero_must(aero_mmap(CHANNEL, AERO_PAGE_SIZE, both), "mmap of the channel");
-    container = (aero_handle)aero_must(aero_container_create(QUOTA, 0, 0), "container_create");
+    container = (aero_handle)aero_must(aero_container_create(QUOTA, 0, 0, 0), "container_create");
     aero_must(aero_child_create(&made, container), "aero_child_create");
     aero_must(aero_process_share(made.process, CHANNEL, AERO_PAGE_SIZE, CHANNEL, both), "process_share of the channel");
     aero_must(aero_child_start(&made, child, channel), "aero_child_start");

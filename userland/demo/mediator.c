@@ -119,7 +119,7 @@ static aero_handle give(const struct aero_child *child, aero_handle endpoint, ui
 
 static aero_handle confine(struct aero_child *child)
 {
-    aero_handle container = (aero_handle)aero_must(aero_container_create(QUOTA, 0, 0), "container_create");
+    aero_handle container = (aero_handle)aero_must(aero_container_create(QUOTA, 0, 0, 0), "container_create");
 
     aero_must(aero_child_create_apart(child, container), "aero_child_create_apart");
     return container;

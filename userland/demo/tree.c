@@ -41,7 +41,7 @@ static int live(void *argument)
 
 static void grow(uint64_t generation, aero_handle *container, struct aero_child *child)
 {
-    *container = (aero_handle)aero_must(aero_container_create(quota(generation), 0, 0), "container_create");
+    *container = (aero_handle)aero_must(aero_container_create(quota(generation), 0, 0, 0), "container_create");
     aero_must(aero_child_create(child, *container), "aero_child_create");
     aero_must(aero_child_start(child, live, (void *)generation), "aero_child_start");
 }
@@ -101,7 +101,7 @@ static int garden(void *argument)
 /* The gardener has a container of its own too, so that what it counts is nobody else's. */
 int main(void)
 {
-    aero_handle container = (aero_handle)aero_must(aero_container_create(GARDEN, 0, 0), "container_create");
+    aero_handle container = (aero_handle)aero_must(aero_container_create(GARDEN, 0, 0, 0), "container_create");
     struct aero_child gardener;
 
     aero_must(aero_child_create(&gardener, container), "aero_child_create");

@@ -76,6 +76,8 @@
 #define AERO_CALL_timer_set          0x101cUL
 #define AERO_CALL_thread_kill        0x1020UL
 #define AERO_CALL_process_kill       0x1021UL
+#define AERO_CALL_thread_affinity    0x1022UL
+#define AERO_CALL_container_query    0x1023UL
 #define AERO_CALL_domain_create      0x1030UL
 #define AERO_CALL_domain_close       0x1031UL
 #define AERO_CALL_domain_map         0x1032UL
@@ -83,6 +85,19 @@
 #define AERO_CALL_device_attach      0x1034UL
 #define AERO_CALL_device_detach      0x1035UL
 #define AERO_CALL_interrupt_bind     0x1036UL
+
+/* What aero_container_query tells. */
+#define AERO_QUERY_PAGES_LEFT        0UL /* 4 KiB pages it may still use (blocks that are left can become pages) */
+#define AERO_QUERY_PAGES_USED        1UL /* 4 KiB pages it is charged for */
+#define AERO_QUERY_BLOCKS_LEFT       2UL /* 2 MiB blocks it may still use */
+#define AERO_QUERY_BLOCKS_USED       3UL /* 2 MiB blocks it is charged for */
+#define AERO_QUERY_GIANTS_LEFT       4UL /* 1 GiB giants it may still use */
+#define AERO_QUERY_GIANTS_USED       5UL /* 1 GiB giants it is charged for */
+#define AERO_QUERY_CORES             6UL /* cores its threads can be placed on */
+#define AERO_QUERY_CORES_OWNED       7UL /* cores it owns; without any it uses those of the nearest container above that does */
+#define AERO_QUERY_DEPTH             8UL /* containers above it */
+#define AERO_QUERY_PROCESSES         9UL /* processes in it */
+#define AERO_QUERY_CONTAINERS        10UL /* containers directly below it */
 
 /* Any call by number.  Registers: number rax; arguments rdi rsi rdx r10 r8 r9; result rax; rcx and r11 are lost. */
 static inline int64_t aero_syscall(uint64_t number, uint64_t a, uint64_t b, uint64_t c, uint64_t d, uint64_t e,
@@ -310,18 +325,20 @@ static inline int64_t aero_process_wait(uint64_t handle)
     return aero_syscall(AERO_CALL_process_wait, handle, 0, 0, 0, 0, 0);
 }
 
-/* Creates a container below the caller's, with a quota taken out of the caller's own.  It is killed at the
- * latest when the calling process ends.
+/* Creates a container below the caller's, with a quota and cores taken out of the caller's own; threads placed
+ * on those cores move to others.  It is killed at the latest when the calling process ends.
  *   pages: 4 KiB pages it may use
  *   blocks: 2 MiB blocks it may use
  *   giants: 1 GiB giants it may use
+ *   cores: cores it owns, of those that the caller's container does; 0: it uses the caller's
  * Returns a handle of the new container, or
  *   -AERO_EBUSY: the calling process or its container is ending
  *   -AERO_ENOSPC: no free handle, or the tree of containers would be deeper than 128
- *   -AERO_ENOMEM: the caller's container has not that much, and a page for the container itself */
-static inline int64_t aero_container_create(uint64_t pages, uint64_t blocks, uint64_t giants)
+ *   -AERO_ENOMEM: the caller's container has not that much, and a page for the container itself
+ *   -AERO_ENOMEM: it does not own that many cores, and one that it keeps */
+static inline int64_t aero_container_create(uint64_t pages, uint64_t blocks, uint64_t giants, uint64_t cores)
 {
-    return aero_syscall(AERO_CALL_container_create, pages, blocks, giants, 0, 0, 0);
+    return aero_syscall(AERO_CALL_container_create, pages, blocks, giants, cores, 0, 0);
 }
 
 /* Ends a container with all below it: every process, every page; the quota comes back.  Pages that others still
@@ -559,6 +576,29 @@ static inline int64_t aero_thread_kill(uint64_t handle)
 static inline int64_t aero_process_kill(uint64_t handle)
 {
     return aero_syscall(AERO_CALL_process_kill, handle, 0, 0, 0, 0, 0);
+}
+
+/* Moves a thread to another core, where it stays until it is moved again or the core is given to a container.
+ *   handle: a handle of a thread of the calling process; 0: the calling thread
+ *   core: which core: 0 for the first of those that the container uses
+ * Returns 0, or
+ *   -AERO_ESRCH: no such handle, or not a thread's
+ *   -AERO_ECHILD: the thread has ended
+ *   -AERO_EINVAL: the container does not use that many cores */
+static inline int64_t aero_thread_affinity(uint64_t handle, uint64_t core)
+{
+    return aero_syscall(AERO_CALL_thread_affinity, handle, core, 0, 0, 0, 0);
+}
+
+/* Tells one number about a container: what it may still use, what it uses, its cores, its place in the tree.
+ *   handle: a handle of a container; 0: the caller's own
+ *   what: one of AERO_QUERY_...
+ * Returns the number asked for, or
+ *   -AERO_ESRCH: no such handle, or not a container's
+ *   -AERO_EINVAL: no such question */
+static inline int64_t aero_container_query(uint64_t handle, uint64_t what)
+{
+    return aero_syscall(AERO_CALL_container_query, handle, what, 0, 0, 0, 0);
 }
 
 /* Creates an IOMMU domain: the memory that devices attached to it can reach; none at first.

@@ -8,6 +8,7 @@ from typing import Final
 
 from abi.calls import Argument, Call
 from abi.layout import BLOCK_SIZE, PAGE_SIZE, USER_END, USER_MIN
+from abi.queries import MEANINGS
 from kernel.calls.messages import FOREVER
 from kernel.objects import CONTAINER, DEVICE, DOMAIN, ENDPOINT, HANDLE, MOVE, PROCESS, SHARE, THREAD, Kernel
 from tests.kernel.fuzz.dice import Dice
@@ -97,6 +98,10 @@ def _timeout(k: Kernel, t: int, dice: Dice) -> int:
     return dice.pick((0, FOREVER, FOREVER, 1_000_000))
 
 
+def _asked(k: Kernel, t: int, dice: Dice) -> int:
+    return dice.roll() % (len(MEANINGS) + 1)
+
+
 def _rights(k: Kernel, t: int, dice: Dice) -> int:
     return dice.pick((7, 7, 3, 1, 2, 5, 6, 0, 8))
 
@@ -138,10 +143,11 @@ def _accepted(k: Kernel, t: int, dice: Dice) -> int:
 
 BY_NAME: Final[dict[str, Choose]] = {
     "mmap address": _address, "address": _mapped_or_not, "destination": _destination, "length": _length,
-    "protection": _protection, "entry": _start, "stack": _start, "pages": _quota, "blocks": _few,
+    "protection": _protection, "entry": _start, "stack": _start, "pages": _quota, "blocks": _few, "cores": _few,
+    "thread_affinity core": _few,
     "process": _child, "pager_set handle": _endpoint, "timeout": _timeout, "rights": _rights, "badge": _badge,
     "item": _item, "object": _object, "message_accept address": _window, "handles": _accepted, "giants": _few,
-    "domain": _domain, "iova": _iova, "endpoint": _endpoint,
+    "domain": _domain, "iova": _iova, "endpoint": _endpoint, "what": _asked,
 }  # fmt: skip
 """By an argument's name, with the call's before it where that makes a difference.  Others get small numbers."""
 

@@ -27,6 +27,7 @@ class Case:
     outcome: str
     setting: Setting
     blocks: int = 3
+    cores: int = 2
 
     @property
     def name(self) -> str:
@@ -34,7 +35,7 @@ class Case:
 
     def build(self, level: str = "touched") -> tuple[World, Arguments]:
         """The world before the call, and the arguments of the call."""
-        w = World(self.blocks, cores=2, level=level)
+        w = World(self.blocks, cores=self.cores, level=level)
         return w, self.setting(w)
 
     def ends_so(self, result: int) -> bool:
@@ -45,11 +46,11 @@ class Case:
 CASES: list[Case] = []
 
 
-def case(transition: str, outcome: str = "OK", blocks: int = 3) -> Callable[[Setting], Setting]:
+def case(transition: str, outcome: str = "OK", blocks: int = 3, cores: int = 2) -> Callable[[Setting], Setting]:
     """Registers a setting in which the transition ends so."""
 
     def register(setting: Setting) -> Setting:
-        CASES.append(Case(transition, outcome, setting, blocks))
+        CASES.append(Case(transition, outcome, setting, blocks, cores))
         return setting
 
     return register
@@ -63,6 +64,7 @@ from tests.kernel.scenarios import (  # noqa: E402  (they register)
     granting,
     mapping,
     messages,
+    placement,
     processes,
     quotas,
     scheduling,
@@ -72,5 +74,5 @@ from tests.kernel.scenarios import (  # noqa: E402  (they register)
 
 __all__ = [
     "CASES", "V", "W", "Arguments", "Case", "Setting", "case", "containers", "devices", "endpoints", "giants",
-    "granting", "mapping", "messages", "processes", "quotas", "scheduling", "sharing", "threads",
+    "granting", "mapping", "messages", "placement", "processes", "quotas", "scheduling", "sharing", "threads",
 ]  # fmt: skip

@@ -37,14 +37,8 @@ def quota(scene: Scene, pages: int = 0, blocks: int = 0, giants: int = 0) -> Non
 
 def second_container(scene: Scene) -> int:
     """A container below the root, sound, with core 3 as its own and three pages of quota."""
-    k = scene.k
     c = scene.w.container(scene.running, 3)[0]
-    scene.root_container.core = 0
-    k.container[c].core = 3
-    k.container[c].cores_of = c
-    k.core[2].ring = 0
-    k.core[3].ring = 3
-    k.core[3].container = c
+    scene.w.do("core_give", c)
     return c
 
 
@@ -63,11 +57,12 @@ from tests.kernel.violations import (  # noqa: E402  (they register themselves)
     endpoints,
     memory,
     messages,
+    placement,
     processes,
     threads,
 )
 
 __all__ = [
     "VIOLATIONS", "Violation", "address_spaces", "charge_to_another", "containers", "devices", "endpoints", "memory",
-    "messages", "processes", "quota", "second_container", "threads", "violates",
+    "messages", "placement", "processes", "quota", "second_container", "threads", "violates",
 ]  # fmt: skip

@@ -22,7 +22,7 @@ def unheld_container(scene: Scene) -> int:
 def nothing_is_left_not_even_the_root(scene: Scene) -> None:
     k = scene.k
     for place in snapshot(k):
-        if place[0] != "core" or place[2] in ("current", "head", "tail"): store(k, place, 0)
+        if place[0] != "core" or place[2] in ("current", "head", "tail", "placed", "placed_count"): store(k, place, 0)
     k.memory.fresh = 1
     k.giant[0].kind, k.giant[0].carved = GIANT_SPLIT, 1  # block 0
     k.cores = 0

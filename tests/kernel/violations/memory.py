@@ -5,7 +5,7 @@ from __future__ import annotations
 from kernel.objects import BLOCK_SPLIT, GIANT_SPLIT, MAPPED
 from kernel.page_allocator import allocate_page, list_partial, list_partial_giant, take_block, take_giant
 from tests.kernel.scene import Scene
-from tests.kernel.violations import quota, second_container, violates
+from tests.kernel.violations import quota, violates
 
 
 @violates("page_owner")
@@ -303,14 +303,3 @@ def charged_for_a_giant_as_a_block(scene: Scene) -> None:
 def charged_for_a_block_as_a_page(scene: Scene) -> None:
     scene.root_container.used_blocks -= 1
     scene.root_container.used_pages += 1
-
-
-@violates("container_core")
-def no_such_core(scene: Scene) -> None:
-    scene.root_container.core = scene.k.cores
-
-
-@violates("container_core")
-def core_of_another_container(scene: Scene) -> None:
-    second_container(scene)
-    scene.root_container.core = 3

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from kernel.handles import close_handle
 from kernel.objects import BLOCKED, DEAD, READY, RUNNING
+from kernel.placement import displace, place
 from tests.kernel.scene import Scene
-from tests.kernel.violations import charge_to_another, second_container, violates
+from tests.kernel.violations import charge_to_another, violates
 
 
 @violates("thread_charge")
@@ -21,17 +22,6 @@ def thread_is_charged_to_another_container(scene: Scene) -> None:
 @violates("thread_charge")
 def freed_thread_leaves_its_result(scene: Scene) -> None:
     scene.k.thread[scene.free_pages[0]].result = 1
-
-
-@violates("thread_core")
-def thread_on_no_core(scene: Scene) -> None:
-    scene.k.thread[scene.sleeper].core = scene.k.cores
-
-
-@violates("thread_core")
-def thread_on_another_containers_core(scene: Scene) -> None:
-    second_container(scene)
-    scene.k.thread[scene.sleeper].core = 3
 
 
 @violates("thread_position")
@@ -75,7 +65,9 @@ def ring_that_no_core_leads_to(scene: Scene) -> None:
     T, U = scene.k.thread[scene.sleeper], scene.k.thread[scene.blocked]
     scene.k.core[3].ticket = 3
     for A, B, rank in ((T, U, 1), (U, T, 2)):
-        A.state, A.core, A.rank = READY, 3, rank
+        displace(scene.k, A.id)
+        place(scene.k, A.id, 3)
+        A.state, A.rank = READY, rank
         A.next = A.previous = B.id
 
 
@@ -122,14 +114,3 @@ def core_runs_a_blocked_thread(scene: Scene) -> None:
 @violates("core_queue")
 def queue_with_one_end(scene: Scene) -> None:
     scene.k.core[3].tail = scene.sleeper
-
-
-@violates("core_ring")
-def ring_leads_to_no_core(scene: Scene) -> None:
-    scene.k.core[1].ring = scene.k.cores
-
-
-@violates("core_ring")
-def ring_leads_into_another_container(scene: Scene) -> None:
-    second_container(scene)
-    scene.k.core[2].ring = 3
