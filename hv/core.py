@@ -105,8 +105,16 @@ class Core:
                 self.idle = False
                 machine.step(scheduler.schedule, index)
             thread = machine.threads[R.current]
+            if thread.leaving:
+                machine.lock.rest()
+                continue
             if processes[thread.process.id].state == ENDING:
                 machine.system.end_thread(thread.id)
+                continue
+            if thread.trapped is not None:
+                fault, thread.trapped = thread.trapped, None
+                self._take(thread, fault)
+                if machine.observer is not None: machine.observer.served(thread)
                 continue
             if thread.operation is not None:
                 self._go_on(thread, thread.operation)
@@ -138,6 +146,9 @@ class Core:
             if thread.gone or machine.stopping: break
             observer = machine.observer
             if observer is not None: observer.arrived(thread, vcpu, trap)
+            if R.current != t:
+                self._leave(thread, vcpu, trap)
+                break
             if trap == SYSCALL: self._syscall(thread, vcpu)
             elif trap == PREEMPTED: self._preempted(thread)
             elif trap == FAULT: self._fault(thread, vcpu)
@@ -146,6 +157,9 @@ class Core:
             if observer is not None and thread.operation is None and not thread.retry: observer.served(thread)
             if R.current != t or machine.stopping or thread.gone or thread.retry: break
         self.vcpu = None
+        if thread.leaving:
+            thread.leaving = False
+            machine.lock.notify_all()
         if trap == CRASHED: machine.vcpus.retire(vcpu)
         elif thread.gone: machine.vcpus.give_back(vcpu)
 
@@ -201,7 +215,7 @@ class Core:
         while not operation.advance():
             began, now = now, monotonic_ns()
             machine.lock.pass_on((now - began) / 1e9)
-            if thread.gone or machine.stopping: return False
+            if thread.gone or machine.stopping or R.current != thread.id: return False  # it may have been moved
             now = monotonic_ns()
             if now >= slice_end and (R.head != 0 or machine.system.operations.orphans):
                 machine.step(scheduler.preempt, self.index)
@@ -225,9 +239,22 @@ class Core:
         self._reaped = now
         self._reap_next = now + (now - begun)
 
+    def _leave(self, thread: Thread, vcpu: Engine, trap: int) -> None:
+        """The thread was moved to another core while it ran: what it trapped with is served there."""
+        if trap == SYSCALL: thread.retry = True
+        elif trap == FAULT: thread.trapped = self._fault_of(vcpu)
+        elif trap == CRASHED: self.machine.crash(thread, vcpu)
+        elif trap != PREEMPTED: self.machine.stray_access(thread, vcpu)
+
+    @staticmethod
+    def _fault_of(vcpu: Engine) -> Fault:
+        return Fault(vcpu.vector, vcpu.error_code, vcpu.fault_address if vcpu.vector == 14 else 0, vcpu.rip)
+
     def _fault(self, thread: Thread, vcpu: Engine) -> None:
+        self._take(thread, self._fault_of(vcpu))
+
+    def _take(self, thread: Thread, fault: Fault) -> None:
         machine = self.machine
-        fault = Fault(vcpu.vector, vcpu.error_code, vcpu.fault_address if vcpu.vector == 14 else 0, vcpu.rip)
         machine.last_traps.append((thread.id, -1 - fault.vector, fault.fault_address))
         if fault.vector == PAGE_FAULT and self._permitted(thread, fault): return
         personality = thread.process.personality

@@ -35,7 +35,7 @@ from kernel.objects import (
 from kernel.objects import Process as KernelProcess
 from kernel.objects import Thread as KernelThread
 
-TELLING: Final = frozenset(("entry", "permission", "kind", "state", "result"))
+TELLING: Final = frozenset(("entry", "permission", "kind", "state", "result", "current"))
 """The fields whose writes mean something here."""
 
 
@@ -59,6 +59,9 @@ class Listener(Protocol):
 
     def thread_woken(self, t: int, result: int) -> None:
         """The call in which thread t was blocked returns this."""
+
+    def thread_left(self, t: int, core: int) -> None:
+        """Thread t, which ran on this core, was moved to another."""
 
     def thread_gone(self, t: int) -> None:
         """Thread t has ended; in the kernel nothing is left of it, but perhaps its status."""
@@ -129,6 +132,10 @@ class Effects:
                     if processes is None:
                         processes = []
                     processes.append((written, write[2]))
+            elif field == "current":
+                t = write[2]
+                if t != 0 and k.thread[t].state == READY and k.thread[t].core != written.id:
+                    self._listener.thread_left(t, written.id)
             elif field == "result" and isinstance(written, KernelThread):
                 if threads is None:
                     threads = []

@@ -225,6 +225,13 @@ class Machine:
         ready = self.threads.get(t)
         if ready is not None and ready.deadline is not None: self.messages.settled(ready)
 
+    def thread_left(self, t: int, core: int) -> None:
+        left = self.threads.get(t)
+        if left is None or left.vcpu is None or self.cores[core].vcpu is not left.vcpu: return
+        # The core has yet to say what the vCPU came out of the guest with.  Until then no other runs it.
+        left.leaving = True
+        self._stop(self.cores[core])
+
     def thread_woken(self, t: int, result: int) -> None:
         woken = self.threads[t]
         if result < 0 and woken.fault is not None and self.messages.failed(woken): return

@@ -18,8 +18,8 @@ class Thread:
     """One thread of a process.  Hold the big lock; registers only while it does not run."""
 
     __slots__ = (
-        "begin", "context", "deadline", "fault", "gone", "id", "machine", "operation", "process", "result", "retried",
-        "retries", "retry", "vcpu", "watch",
+        "begin", "context", "deadline", "fault", "gone", "id", "leaving", "machine", "operation", "process", "result",
+        "retried", "retries", "retry", "trapped", "vcpu", "watch",
     )  # fmt: skip
 
     def __init__(
@@ -47,6 +47,10 @@ class Thread:
         self.fault: Fault | None = None
         """The page fault that is with its pager."""
         self.gone = False
+        self.leaving = False
+        """It was moved to another core, and the one that it ran on still has its vCPU."""
+        self.trapped: Fault | None = None
+        """A fault that it came out of the guest with when it was moved."""
 
     @property
     def engine(self) -> Engine:

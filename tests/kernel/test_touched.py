@@ -180,7 +180,8 @@ BUGS = [
     Bug("core given above a container that uses another's", "placement",
         "    if C.core_count == 0 and (C.processes != 0 or C.child_count != 0): return -EBUSY\n",
         "    if C.core_count == 0 and C.processes != 0: return -EBUSY\n"),
-    Bug("last core given", "placement", "    if n < 1: return -ENOMEM\n", "    if n < 0: return -ENOMEM\n", damages=False),
+    Bug("last core given", "placement", "    if n < 1: return -ENOMEM\n", "    if n < 0: return -ENOMEM\n",
+        damages=False),
     Bug("given core is still the parent's", "placement", "    R.container = c\n", ""),
     Bug("container does not use its core", "placement", "    C.cores_of = c\n", ""),
     Bug("core returned while it is used", "placement", "    if C.processes != 0 or C.child_count != 0: return -EBUSY\n"

@@ -327,6 +327,149 @@ static void container_ends_when_its_holder_is_killed(void)
     expect("the status", aero_process_wait(child), KILLED);
 }
 
+/* --- Cores --- */
+
+static uint64_t cores(void)
+{
+    return (uint64_t)must("container_query", aero_container_query(0, AERO_QUERY_CORES));
+}
+
+static void move_oneself(void)
+{
+    uint64_t count = cores();
+
+    for (uint64_t i = 0; i < 20 * count; i++)
+        expect("thread_affinity of oneself", aero_thread_affinity(0, i % count), 0);
+    expect("thread_affinity to no core", aero_thread_affinity(0, count), -AERO_EINVAL);
+}
+
+/* Moves a thread from core to core while it does something, and looks whether it still does. */
+static void move_while(int (*does)(void *), volatile uint64_t *counter)
+{
+    struct aero_thread other;
+    uint64_t count = cores();
+
+    must("spawn", aero_thread_spawn(&other, does, NULL));
+    await(&begun);
+    for (uint64_t i = 0; i < 500; i++) {
+        uint64_t seen = *counter;
+
+        expect("thread_affinity", aero_thread_affinity(other.handle, i % count), 0);
+        if (i % 16 == 0)
+            while (*counter == seen)
+                aero_thread_yield();
+    }
+    expect("thread_kill", aero_thread_kill(other.handle), 0);
+    expect("thread_affinity of the killed", aero_thread_affinity(other.handle, 0), -AERO_ECHILD);
+    expect("its status", aero_thread_wait(&other), KILLED);
+}
+
+static void move_spinning(void)
+{
+    move_while(spins, &turns);
+}
+
+/* Calls in a row, each with a result of its own: none may be lost or served twice. */
+static int calls(void *argument)
+{
+    uint64_t address = 0x700000000000UL;
+
+    begun = 1;
+    while (!argument) {
+        expect("mmap of a thread that is moved", aero_mmap(address, AERO_PAGE_SIZE, AERO_READ | AERO_WRITE), 0);
+        *(volatile uint64_t *)address = address;
+        expect("munmap of a thread that is moved", aero_munmap(address, AERO_PAGE_SIZE), 0);
+        address += AERO_PAGE_SIZE;
+        turns++;
+    }
+    return 0;
+}
+
+static void move_calling(void)
+{
+    move_while(calls, &turns);
+}
+
+static void move_blocked(void)
+{
+    struct aero_thread spinner, joiner;
+    uint64_t count = cores();
+
+    must("spawn", aero_thread_spawn(&spinner, yields, NULL));
+    await(&begun);
+    begun = 0;
+    must("spawn", aero_thread_spawn(&joiner, joins, &spinner.handle));
+    await(&begun);
+    for (uint64_t i = 0; i < 50; i++) {
+        expect("thread_affinity of the joiner", aero_thread_affinity(joiner.handle, i % count), 0);
+        aero_thread_yield();
+    }
+    expect("thread_kill of the joined", aero_thread_kill(spinner.handle), 0);
+    expect("what its joiner got", aero_thread_wait(&joiner), KILLED);
+}
+
+/* Threads on every core, of which one is given away while they spin, and comes back. */
+static void give_a_core(void)
+{
+    static struct aero_thread others[5];
+    uint64_t count = cores();
+    aero_handle container, process;
+
+    expect("a container with all cores", aero_container_create(100, 0, 0, count), -AERO_ENOMEM);
+    if (count == 1)
+        return;
+    for (int i = 0; i < 5; i++)
+        must("spawn", aero_thread_spawn(&others[i], i % 3 ? yields : spins, NULL));
+    for (int round = 0; round < 10; round++) {
+        uint64_t seen = turns;
+
+        ran[1] = 0;
+        container = (aero_handle)must("container_create", aero_container_create(100, 0, 0, 1));
+        expect("cores that are left", (int64_t)cores(), (int64_t)count - 1);
+        expect("cores of the child", aero_container_query(container, AERO_QUERY_CORES_OWNED), 1);
+        expect("thread_affinity to the given core", aero_thread_affinity(0, count - 1), -AERO_EINVAL);
+        process = offspring(container, counts, 1);
+        await(&ran[1]);
+        await(&turns);
+        while (turns == seen)
+            aero_thread_yield();
+        if (round % 2)
+            expect("process_kill", aero_process_kill(process), 0);
+        expect("container_kill", aero_container_kill(container), 0);
+        expect("cores that are back", (int64_t)cores(), (int64_t)count);
+        seen = ran[1];
+        aero_thread_yield();
+        aero_thread_yield();
+        expect("what ran in the container", (int64_t)ran[1], (int64_t)seen);
+    }
+    for (int i = 0; i < 5; i++) {
+        expect("thread_affinity to the core that came back", aero_thread_affinity(others[i].handle, count - 1), 0);
+        expect("thread_kill", aero_thread_kill(others[i].handle), 0);
+        expect("its status", aero_thread_wait(&others[i]), KILLED);
+    }
+}
+
+static void ask(void)
+{
+    int64_t left = aero_container_query(0, AERO_QUERY_PAGES_LEFT), used = aero_container_query(0, AERO_QUERY_PAGES_USED);
+    aero_handle container = (aero_handle)must("container_create", aero_container_create(7, 0, 0, 0));
+
+    expect("pages left to the child", aero_container_query(container, AERO_QUERY_PAGES_LEFT), 7);
+    expect("pages the child uses", aero_container_query(container, AERO_QUERY_PAGES_USED), 0);
+    expect("depth of the child", aero_container_query(container, AERO_QUERY_DEPTH),
+           aero_container_query(0, AERO_QUERY_DEPTH) + 1);
+    expect("cores that the child owns", aero_container_query(container, AERO_QUERY_CORES_OWNED), 0);
+    expect("cores of the child", aero_container_query(container, AERO_QUERY_CORES), (int64_t)cores());
+    expect("containers below", aero_container_query(0, AERO_QUERY_CONTAINERS), 1);
+    must("process_create_in", aero_process_create_in(container));
+    expect("processes in the child", aero_container_query(container, AERO_QUERY_PROCESSES), 1);
+    expect("pages the child uses now", aero_container_query(container, AERO_QUERY_PAGES_USED), 2);
+    expect("pages used", aero_container_query(0, AERO_QUERY_PAGES_USED), used + 1);
+    must("container_kill", aero_container_kill(container));
+    expect("pages left afterwards", aero_container_query(0, AERO_QUERY_PAGES_LEFT), left);
+    expect("containers left", aero_container_query(0, AERO_QUERY_CONTAINERS), 0);
+}
+
 static const struct scene {
     const char *name;
     void (*play)(void);
@@ -344,6 +487,12 @@ static const struct scene {
     {"kill-awaited", kill_awaited},
     {"container-of-who-exits", container_ends_when_its_holder_exits},
     {"container-of-the-killed", container_ends_when_its_holder_is_killed},
+    {"move-oneself", move_oneself},
+    {"move-spinning", move_spinning},
+    {"move-calling", move_calling},
+    {"move-blocked", move_blocked},
+    {"give-a-core", give_a_core},
+    {"ask", ask},
 };
 
 int main(int argc, char **argv)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from kernel.objects import BLOCK_SPLIT, GIANT_SPLIT, MAPPED
 from kernel.page_allocator import allocate_page, list_partial, list_partial_giant, take_block, take_giant
 from tests.kernel.scene import Scene
-from tests.kernel.violations import quota, violates
+from tests.kernel.violations import quota, second_container, violates
 
 
 @violates("page_owner")
