@@ -15,7 +15,9 @@ from hv.guest_memory import GuestMemory
 from hv.page_tables import ADDRESS_MASK, PRESENT, TableFrames, encode_entry
 from kernel.objects import (
     ALIVE,
+    CONTAINER,
     DEAD,
+    DOMAIN,
     ENDED,
     ENDING,
     ENDPOINT,
@@ -222,6 +224,10 @@ class Effects:
             elif before == ENDPOINT:
                 self._listener.endpoint_gone(p)
                 k.endpoint.pop(p, None)
+            elif before == CONTAINER:
+                k.container.pop(p, None)
+            elif before == DOMAIN:
+                k.domain.pop(p, None)
 
     def _tell_of_threads(self, threads: list[tuple[KernelThread, str, int]]) -> None:
         for T, field, _ in threads:

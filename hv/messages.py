@@ -97,6 +97,7 @@ class Messages:
     def _timed(self, call: Callable[..., int], t: int, handle: int, timeout: int, *carried: int) -> int:
         result = call(t, handle, timeout, *carried)
         machine = self._machine
+        if t not in machine.threads: return result  # it has ended, by what it replied
         T = machine.kernel.thread[t]
         # A reply that refuses a page ends a process, and with it perhaps all who could send to the replying thread: it
         # has been woken within its own call, with a result that is to stay.

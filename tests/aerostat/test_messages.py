@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import re
 import threading
 from collections.abc import Callable, Iterator
@@ -161,6 +162,14 @@ def test_waiting_for_what_nobody_can_send(shared: Machine, way: str) -> None:
     assert_idle(shared)
 
 
+@CORES
+def test_calls_in_a_circle(new_machine: NewMachine, cores: int) -> None:
+    machine = new_machine("8M", cores=cores)
+    outcome = run(machine, "tests/partners", "block", "circle", linux=False)
+    assert (outcome.status, outcome.reason) == (134, DEADLOCK)
+    assert_idle(machine)
+
+
 def test_a_time_limit_ends_who_is_blocked(new_machine: NewMachine) -> None:
     machine = new_machine("8M", time_limit=0.2)
     for way in ("timed-send", "timed-call", "timed-receive"):
@@ -179,3 +188,36 @@ def test_deadlock_after_the_last_timer(new_machine: NewMachine) -> None:
     assert program.report is not None
     assert program.report.reason == DEADLOCK
     assert_idle(machine)
+
+
+# Nothing is left.
+
+
+def test_nothing_is_left_of_endpoints_timers_and_messages(new_machine: NewMachine) -> None:
+    machine = new_machine("32M", cores=2)
+    hypervisor = machine.hypervisor
+    k = hypervisor.kernel
+
+    def a_round() -> None:
+        for program, scene in SCENES:
+            if scene != "ten-ways": run(machine, f"tests/{program}", scene, linux=False)
+        run(machine, "demo/clock", linux=False)
+
+    def objects() -> int:
+        gc.collect()
+        return len(gc.get_objects())
+
+    a_round()
+    assert_idle(machine)
+    before, resident = objects(), machine.statistics()["memory_resident"]
+    a_round()
+    assert_idle(machine)
+    assert list(k.container) == [k.root]
+    assert not k.endpoint
+    assert not k.process
+    assert not k.thread
+    assert not k.table
+    assert not hypervisor.messages._timers
+    assert not hypervisor.events.pending()
+    assert objects() < before + 2000
+    assert machine.statistics()["memory_resident"] <= resident

@@ -213,6 +213,132 @@ static void container_calls_refuse(aero_handle process)
     expect("process_create_in a closed handle", aero_process_create_in(container), -AERO_ESRCH);
 }
 
+/* Each call that takes an endpoint's handle, given something else. */
+static void expect_no_endpoint(uint64_t handle, aero_handle process)
+{
+    struct aero_message message = {0};
+
+    expect("handle_copy of no endpoint", aero_handle_copy(handle, AERO_SEND, 0), -AERO_ESRCH);
+    expect("handle_give of no endpoint", aero_handle_give(process, handle, AERO_SEND), -AERO_ESRCH);
+    expect("message_send to none", aero_message_send(handle, 0, &message), -AERO_ESRCH);
+    expect("message_send to none, waiting", aero_message_send(handle, AERO_FOREVER, &message), -AERO_ESRCH);
+    expect("message_call to none", aero_message_call(handle, AERO_FOREVER, &message), -AERO_ESRCH);
+    expect("message_receive from none", aero_message_receive(handle, AERO_FOREVER, &message), -AERO_ESRCH);
+    expect("message_reply_receive from none", aero_message_reply_receive(handle, 1, &message), -AERO_ESRCH);
+    expect("timer_set of none", aero_timer_set(handle, 1000000, 0), -AERO_ESRCH);
+    if (handle != 0)
+        expect("pager_set to none", aero_pager_set(process, handle), -AERO_ESRCH);
+}
+
+/* Handles, rights, badges and times. */
+static void endpoint_calls_refuse(aero_handle process)
+{
+    aero_handle endpoint = (aero_handle)must("endpoint_create", aero_endpoint_create()), closed;
+    aero_handle plain = (aero_handle)must("handle_copy", aero_handle_copy(endpoint, AERO_SEND, 5));
+    uint64_t bad;
+
+    EACH(bad, off_handle) {
+        expect_no_endpoint(endpoint + bad, process);
+        expect("handle_close of a bad handle", aero_handle_close(endpoint + bad), -AERO_ESRCH);
+        expect("handle_give to a bad handle", aero_handle_give(process + bad, endpoint, AERO_SEND), -AERO_ESRCH);
+        expect("pager_set of a bad handle", aero_pager_set(process + bad, endpoint), -AERO_ESRCH);
+    }
+    EACH(bad, outside)
+        expect_no_endpoint(bad, process);
+    expect_no_endpoint(process, process);
+    expect("handle_close of a process", aero_handle_close(process), -AERO_ESRCH);
+    expect("handle_give to an endpoint", aero_handle_give(endpoint, endpoint, AERO_SEND), -AERO_ESRCH);
+    expect("pager_set of an endpoint", aero_pager_set(endpoint, endpoint), -AERO_ESRCH);
+    EACH(bad, bad_protections) { /* no rights either */
+        expect("handle_copy with unknown rights", aero_handle_copy(endpoint, bad, 0), -AERO_EPERM);
+        expect("handle_give with unknown rights", aero_handle_give(process, endpoint, bad), -AERO_EPERM);
+    }
+    expect("handle_copy without rights", aero_handle_copy(endpoint, 0, 0), -AERO_EPERM);
+    expect("handle_copy with more rights", aero_handle_copy(plain, AERO_SEND | AERO_RECEIVE, 0), -AERO_EPERM);
+    expect("handle_copy with another badge", aero_handle_copy(plain, AERO_SEND, 6), -AERO_EPERM);
+    expect("handle_copy with a badge of 2^63", aero_handle_copy(endpoint, AERO_SEND, 1UL << 63), -AERO_EINVAL);
+    expect("handle_copy with a badge of 2^64 - 1", aero_handle_copy(endpoint, AERO_SEND, ~0UL), -AERO_EINVAL);
+    expect("handle_give without GRANT", aero_handle_give(process, plain, AERO_SEND), -AERO_EPERM);
+    expect("timer_set without RECEIVE", aero_timer_set(plain, 1, 1), -AERO_EPERM);
+    closed = (aero_handle)must("handle_copy", aero_handle_copy(endpoint, AERO_RECEIVE, 0));
+    expect("pager_set without SEND", aero_pager_set(process, closed), -AERO_EPERM);
+    must("handle_close", aero_handle_close(closed));
+    expect_no_endpoint(closed, process);
+    expect("handle_close of a closed handle", aero_handle_close(closed), -AERO_ESRCH);
+    must("handle_close", aero_handle_close(plain));
+    must("handle_close", aero_handle_close(endpoint));
+    expect_no_endpoint(endpoint, process);
+}
+
+/* What messages carry: the check of it comes before anybody waits or is waited for. */
+static void messages_refuse(void)
+{
+    static const uint64_t unknown[] = {
+        4, 7, 15, 1UL << 7, 1UL << 11, 1 | 1UL << 7, 3 | 1UL << 11, 3 | AERO_PAGE_SIZE, ~0UL, 1UL << 63, 0x10,
+    };
+    const uint64_t one_page = AERO_SHARE(AERO_PAGE_SIZE, AERO_READ);
+    aero_handle endpoint = (aero_handle)must("endpoint_create", aero_endpoint_create());
+    uint64_t bad;
+
+    EACH(bad, unknown) {
+        struct aero_message message = {.item = bad, .object = AREA};
+
+        expect("message_send of an unknown item", aero_message_send(endpoint, AERO_FOREVER, &message), -AERO_EINVAL);
+        expect("message_call of an unknown item", aero_message_call(endpoint, AERO_FOREVER, &message), -AERO_EINVAL);
+        expect("message_reply of an unknown item", aero_message_reply(&message), -AERO_EINVAL);
+        expect_true("message_reply_receive of an unknown item",
+                    aero_failed(aero_message_reply_receive(endpoint, AERO_FOREVER, &message)));
+    }
+    EACH(bad, outside) {
+        struct aero_message pages = {.item = one_page, .object = bad};
+        struct aero_message handle = {.item = AERO_HANDLE(AERO_SEND), .object = bad};
+
+        expect("message_send of pages outside", aero_message_send(endpoint, AERO_FOREVER, &pages), -AERO_EINVAL);
+        expect("message_call of pages outside", aero_message_call(endpoint, AERO_FOREVER, &pages), -AERO_EINVAL);
+        expect("message_reply of pages outside", aero_message_reply(&pages), -AERO_EINVAL);
+        expect_true("message_send of no handle", aero_failed(aero_message_send(endpoint, 0, &handle)));
+        expect("message_accept outside", aero_message_accept(bad, AERO_PAGE_SIZE, 0), -AERO_EINVAL);
+    }
+    EACH(bad, bad_lengths) {
+        if (bad != 0)
+            expect("message_accept of a bad length", aero_message_accept(AREA, bad, 0), -AERO_EINVAL);
+        if (bad >= AERO_USER_END && bad % AERO_PAGE_SIZE == 0) {
+            struct aero_message pages = {.item = AERO_MOVE(bad, AERO_READ), .object = AREA};
+
+            expect("message_send of too much", aero_message_send(endpoint, AERO_FOREVER, &pages), -AERO_EINVAL);
+        }
+    }
+    for (int i = 0; i < 2; i++) {
+        struct aero_message pages = {.item = i ? one_page : AERO_MOVE(0, AERO_READ), .object = AREA + (i ? 8 : 0)};
+
+        expect("message_send of nothing, and of a part of a page", aero_message_send(endpoint, AERO_FOREVER, &pages),
+               -AERO_EINVAL);
+    }
+    EACH(bad, bad_protections)
+        expect("message_accept with unknown handles", aero_message_accept(0, 0, bad), -AERO_EINVAL);
+    expect("message_accept of no pages, anywhere", aero_message_accept(~0UL, 0, 1), 0);
+    must("handle_close", aero_handle_close(endpoint));
+}
+
+/* None of these is a device or a domain; the calls say so whatever else they are given. */
+static void device_calls_refuse(aero_handle process)
+{
+    uint64_t bad;
+
+    EACH(bad, outside) {
+        expect("domain_close of none", aero_domain_close(bad), -AERO_ESRCH);
+        expect("domain_map of none", aero_domain_map(bad, bad, bad, bad, bad), -AERO_ESRCH);
+        expect("domain_unmap of none", aero_domain_unmap(bad, bad, bad), -AERO_ESRCH);
+        expect("device_attach of none", aero_device_attach(bad, bad), -AERO_ESRCH);
+        expect("device_detach of none", aero_device_detach(bad), -AERO_ESRCH);
+        expect("interrupt_bind of none", aero_interrupt_bind(bad, bad), -AERO_ESRCH);
+    }
+    expect("domain_close of a process", aero_domain_close(process), -AERO_ESRCH);
+    expect("device_attach of a process", aero_device_attach(process, process), -AERO_ESRCH);
+    expect("device_detach of a process", aero_device_detach(process), -AERO_ESRCH);
+    expect("interrupt_bind of a process", aero_interrupt_bind(process, 0), -AERO_ESRCH);
+}
+
 static void unknown_calls_are_refused(void)
 {
     static const uint64_t numbers[] = {
@@ -238,6 +364,9 @@ int main(void)
     thread_calls_refuse(process);
     process_calls_refuse(process);
     container_calls_refuse(process);
+    endpoint_calls_refuse(process);
+    messages_refuse();
+    device_calls_refuse(process);
     unknown_calls_are_refused();
     expect("null at the end", aero_null(), 0);
     return verdict("arguments");

@@ -283,12 +283,78 @@ static void ten_ways(void)
             release(&sharers[i], 1);
 }
 
+/* --- Quotas --- */
+
+#define PAGES 64UL
+
+/* Takes PAGES pages at most, and says when it has; or what it got in their place. */
+static int take_pages(void *argument)
+{
+    aero_handle endpoint = (aero_handle)argument;
+    struct aero_message message = {0};
+
+    for (;;) {
+        uint64_t length;
+
+        must("message_accept", aero_message_accept(WINDOW, PAGES * AERO_PAGE_SIZE, 0));
+        if (aero_message_receive(endpoint, AERO_FOREVER, &message))
+            return 0;
+        length = AERO_ITEM_LENGTH(message.item);
+        if (length != 0 && (*word_at(WINDOW) != WORD || aero_munmap(WINDOW, length)))
+            return 1;
+        message = (struct aero_message){.words = {length}};
+        aero_message_reply(&message);
+    }
+}
+
+static void expect_taken(aero_handle endpoint, uint64_t item, int64_t error)
+{
+    struct aero_message message = {.item = item, .object = PAGE};
+
+    expect("message_call with pages", aero_message_call(endpoint, AERO_FOREVER, &message), error);
+    if (error == 0)
+        expect("pages that were taken", (int64_t)message.words[0], (int64_t)AERO_ITEM_LENGTH(item));
+}
+
+/* Pages that move are charged to who gets them; those that are shared are not. */
+static void without_quota(void)
+{
+    const uint64_t page = AERO_PAGE_SIZE;
+    aero_handle container = (aero_handle)must("container_create", aero_container_create(24, 0, 0));
+    aero_handle endpoint = new_endpoint(), sender;
+    struct aero_child child = new_child(container), other = new_child(0);
+
+    start(&child, take_pages, give(&child, endpoint, AERO_RECEIVE));
+    sender = copy(endpoint, AERO_SEND, 0);
+    must("handle_close", aero_handle_close(endpoint));
+    map(PAGE, PAGES * page);
+    for (int i = 0; i < 3; i++) {
+        expect_taken(sender, AERO_MOVE(PAGES * page, BOTH), -AERO_ENOMEM);
+        expect_taken(sender, AERO_MOVE(PAGES / 2 * page, BOTH), -AERO_ENOMEM);
+        expect_taken(sender, AERO_SHARE(PAGES * page, BOTH), 0);
+    }
+    expect("the page that did not move", (int64_t)*word_at(PAGE), (int64_t)WORD);
+    expect("the last of them", (int64_t)*word_at(PAGE + (PAGES - 1) * page), 0);
+    expect_taken(sender, AERO_MOVE(4 * page, BOTH), 0);
+    expect("where they were", aero_munmap(PAGE, page), -AERO_EFAULT);
+    map(PAGE, 4 * page);
+    /* A page that somebody else maps is not only the sender's to give away. */
+    must("process_share", aero_process_share(other.process, PAGE + 2 * page, page, PAGE, AERO_READ));
+    expect_taken(sender, AERO_MOVE(4 * page, BOTH), -AERO_EBUSY);
+    must("process_kill", aero_process_kill(other.process));
+    expect_taken(sender, AERO_MOVE(4 * page, BOTH), 0);
+    must("handle_close", aero_handle_close(sender));
+    expect("the child's status", aero_child_wait(&child), 0);
+    expect("container_kill", aero_container_kill(container), 0);
+}
+
 static const struct scene scenes[] = {
     {"to-the-same-process", to_the_same_process},
     {"what-is-refused", what_is_refused},
     {"through-itself", through_itself},
     {"in-cycles", in_cycles},
     {"ten-ways", ten_ways},
+    {"without-quota", without_quota},
 };
 
 int main(int argc, char **argv)

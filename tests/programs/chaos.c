@@ -136,7 +136,7 @@ static void one(struct view *view)
     } else if (choice < 90) {
         aero_thread_yield();
     } else {
-        uint64_t number = 0x1000 + xorshift(&view->random) % 14;
+        uint64_t number = 0x1000 + xorshift(&view->random) % 0x40;
 
         if (number == AERO_CALL_thread_exit || number == AERO_CALL_process_exit || number == AERO_CALL_thread_create ||
             number == AERO_CALL_thread_join || number == AERO_CALL_process_wait || number == AERO_CALL_process_start)

@@ -239,6 +239,69 @@ static void without_partners(void)
     expect("receiving from nobody again", aero_message_receive(receiver, AERO_FOREVER, &message), -AERO_EPIPE);
 }
 
+static int send_one(void *argument)
+{
+    struct aero_message message = {.words = {6}};
+
+    return (int)aero_message_send((aero_handle)argument, AERO_FOREVER, &message);
+}
+
+static int call_one(void *argument)
+{
+    struct aero_message message = {.words = {6}};
+
+    return (int)aero_message_call((aero_handle)argument, AERO_FOREVER, &message);
+}
+
+static int receive_one(void *argument)
+{
+    struct aero_message message = {0};
+
+    return (int)aero_message_receive((aero_handle)argument, AERO_FOREVER, &message);
+}
+
+/* The last handle at the other end is closed while some wait, and others come: all learn it. */
+static void closed_meanwhile(void)
+{
+    for (int i = 0; i < 6; i++) {
+        bool receivers = i % 2;
+        aero_handle endpoint = new_endpoint();
+        aero_handle theirs = copy(endpoint, receivers ? AERO_RECEIVE : AERO_SEND, 0);
+        struct aero_thread threads[4];
+
+        for (int j = 0; j < 4; j++)
+            spawn(&threads[j], receivers ? receive_one : j % 2 ? send_one : call_one, theirs);
+        let_others_run(i * 2);
+        must("handle_close", aero_handle_close(endpoint));
+        for (int j = 0; j < 4; j++)
+            expect("what they learnt", aero_thread_wait(&threads[j]), (uint32_t)-AERO_EPIPE);
+        must("handle_close", aero_handle_close(theirs));
+    }
+}
+
+/* Who waits by a handle that is closed in its process goes on waiting: the endpoint is there as long as it does. */
+static void own_handle_closed(void)
+{
+    aero_handle endpoint = new_endpoint();
+    aero_handle receiver = copy(endpoint, AERO_RECEIVE, 0), sender = copy(endpoint, AERO_SEND, 0);
+    struct aero_thread thread;
+    struct aero_message message = {0};
+
+    must("handle_close", aero_handle_close(endpoint));
+    spawn(&thread, send_one, sender);
+    expect("message_receive", aero_message_receive(receiver, AERO_FOREVER, &message), 0);
+    expect("the sender's status", aero_thread_wait(&thread), 0);
+    spawn(&thread, send_one, sender);
+    let_others_run(20);
+    must("handle_close", aero_handle_close(sender));
+    /* On its way it finds the handle closed; waiting already, it is received. */
+    int64_t result = aero_message_receive(receiver, 1000 * MILLISECOND, &message);
+
+    expect("the sender's status", aero_thread_wait(&thread), result == 0 ? 0 : (uint32_t)-AERO_ESRCH);
+    expect_true("what was received", result == 0 ? message.words[0] == 6 : result == -AERO_EPIPE);
+    must("handle_close", aero_handle_close(receiver));
+}
+
 /* --- Time --- */
 
 static int64_t results[3];
@@ -336,6 +399,8 @@ static const struct scene scenes[] = {
     {"words-between-processes", words_between_processes},
     {"to-oneself", to_oneself},
     {"without-partners", without_partners},
+    {"closed-meanwhile", closed_meanwhile},
+    {"own-handle-closed", own_handle_closed},
     {"one-times-out", one_times_out},
     {"call-times-out", call_times_out},
     {"long-times", long_times},

@@ -423,8 +423,35 @@ static int64_t waits_beside_a_timer(void)
     return receives(new_endpoint());
 }
 
+static aero_handle asking, asked;
+
+static int asks_back(void *argument)
+{
+    struct aero_message message = {0};
+
+    (void)argument;
+    must("message_receive", aero_message_receive(asked, AERO_FOREVER, &message));
+    return (int)calls(asking);
+}
+
+/* This process calls a child that, before it replies, calls this one. */
+static int64_t calls_in_a_circle(void)
+{
+    struct aero_child child;
+
+    asking = new_endpoint();
+    asked = new_endpoint();
+    child = new_child(0);
+    give(&child, asking, AERO_SEND);
+    give(&child, asked, AERO_RECEIVE);
+    start(&child, asks_back, 0);
+    return calls(asked);
+}
+
 int main(int argc, char **argv)
 {
+    if (argc > 2 && strcmp(argv[2], "circle") == 0)
+        return (int)calls_in_a_circle();
     if (argc > 2 && strcmp(argv[2], "expiry") == 0)
         return (int)waits_beside_a_timer();
     for (size_t way = 0; argc > 2 && way < WAYS; way++)
