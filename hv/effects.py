@@ -74,6 +74,9 @@ class Listener(Protocol):
     def endpoint_gone(self, e: int) -> None:
         """Nothing is left of endpoint e in the kernel."""
 
+    def container_gone(self, c: int) -> None:
+        """Nothing is left of container c in the kernel."""
+
     def process_ended(self, s: int, status: int) -> None:
         """Process s has ended with this status; its memory is gone."""
 
@@ -225,6 +228,7 @@ class Effects:
                 self._listener.endpoint_gone(p)
                 k.endpoint.pop(p, None)
             elif before == CONTAINER:
+                self._listener.container_gone(p)
                 k.container.pop(p, None)
             elif before == DOMAIN:
                 k.domain.pop(p, None)

@@ -28,8 +28,10 @@ from hv.core import Core
 from hv.effects import Effects
 from hv.engine import Engine
 from hv.events import Events
+from hv.failures import MachineFailed, OutOfMemory
 from hv.gate import Gate
 from hv.guest_memory import GuestMemory
+from hv.hosting import Container, Endpoint, Handle, hand_out
 from hv.kvm import Kvm
 from hv.lock import BigLock
 from hv.messages import Messages
@@ -61,14 +63,6 @@ MOST_UNKNOWN: Final = 1000
 OTHER: Final = -1
 
 
-class MachineFailed(Exception):
-    """The machine cannot go on: an error of aerostat itself, not of a program.  The cause is attached."""
-
-
-class OutOfMemory(Exception):
-    """A program could not be loaded within the machine's memory."""
-
-
 def _writable(fd: int) -> bool:
     """Whether PIPE_BUF bytes can be written without waiting, or an error be learnt."""
     poll = select.poll()
@@ -97,6 +91,9 @@ class Machine:
         self.failure: BaseException | None = None
         self.threads: dict[int, Thread] = {}
         self.processes: dict[int, Process] = {}
+        self.containers: dict[int, Container] = {}
+        """Those of the host's making."""
+        self.endpoints: dict[int, Endpoint] = {}
         self.ticks: dict[int, Callable[[Thread], None]] = {}
         """By process: called at each time slice of its threads, for personalities that deliver signals."""
         self.unknown_calls: Counter[int] = Counter()
@@ -264,6 +261,12 @@ class Machine:
 
     def endpoint_gone(self, e: int) -> None:
         self.messages.endpoint_gone(e)
+        gone = self.endpoints.pop(e, None)
+        if gone is not None: gone.gone = True
+
+    def container_gone(self, c: int) -> None:
+        gone = self.containers.pop(c, None)
+        if gone is not None: gone.gone = True
 
     def process_ended(self, s: int, status: int) -> None:
         process = self.processes.pop(s, None)
@@ -385,18 +388,24 @@ class Machine:
         personality: Personality | None = None,
         output: int = -1,
         start: bool = True,
+        container: int = 0,
+        handles: Sequence[Handle] = (),
     ) -> Process:
-        """Loads a program into a new process of the root container and, unless ``start`` is false, starts it.
+        """Loads a program into a new process of a container, by default the root, with handles to endpoints, and
+        starts it unless ``start`` is false.
 
-        Raises OutOfMemory, ArgumentsTooLong, BadElf (the file changed under us), and what stopped the machine.
+        Raises OutOfMemory, ArgumentsTooLong, BadElf (the file changed under us), what stopped the machine, and
+        ValueError for a container that there is not or handles that cannot be given.
         """
         with self.lock:
             self._must_be_open()
-            s = self.system.spawn()
+            s = self.system.spawn(container or self.kernel.root)
             if s == -ENOMEM: raise OutOfMemory("no memory for another process")
+            if s < 0: raise ValueError(f"there is no container {container}")
             process = self.processes[s] = Process(self, s, name or image.name, image, personality)
             process.output = output
             try:
+                if handles: env = [*env, *hand_out(self, s, handles)]
                 rsp = self._load(process, image, argv, env)
                 if personality is not None: personality.attach(process, image, argv, env)
                 if start: self.start(process, image.entry, rsp)
@@ -412,13 +421,14 @@ class Machine:
             return process
 
     def _load(self, process: Process, image: Image, argv: Sequence[bytes], env: Sequence[bytes]) -> int:
+        whose = "the machine" if self.kernel.process[process.id].container == self.kernel.root else "its container"
         for pages in image.pages():
             if process.map(pages.address, pages.length, pages.permissions) != 0:
-                raise OutOfMemory(f"{process.name} needs more memory than the machine has")
+                raise OutOfMemory(f"{process.name} needs more memory than {whose} has")
             for copy in pages.copies:
                 image.read_into(copy.file_offset, process.memory.loader_views(copy.address, copy.size))
         if process.map(STACK_TOP - FIRST_STACK, FIRST_STACK, READ | WRITE) != 0:
-            raise OutOfMemory(f"{process.name} needs more memory than the machine has: no room for a stack")
+            raise OutOfMemory(f"{process.name} needs more memory than {whose} has: no room for a stack")
         stack = build_stack(image, argv, env, random=os.urandom(16), executable=os.fsencode(image.name))
         if len(stack.data) > FIRST_STACK: raise ArgumentsTooLong("arguments and environment are larger than the stack")
         process.memory.write(stack.rsp, stack.data)
@@ -580,6 +590,8 @@ class Machine:
             if self.failure is not None: return
             for process in list(self.processes.values()):
                 self.system.end(process.id, KILLED)
+            for container in list(self.containers.values()):
+                if not container.gone: self.system.close_container(container.id)
             self.system.operations.drain()
             if self.checker.level == "full": self.checker.audit()
         except BaseException as error:

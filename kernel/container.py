@@ -2,9 +2,10 @@
 
 What a container gives a child it does not have; what dies comes back.  ``path`` is the row of a container's ancestors
 by depth, the root first, so that "is in the subtree of" is one comparison.  A container is held by the process that
-created it, which can kill it, and ends with that process at the latest.  Ending a subtree is a sequence of small steps,
-like ending a process: ``container_end`` for each container in it, then, leaves first, the ends of its processes,
-``page_inherit`` for each page that others still map, ``core_return`` for each core, and ``container_finish``.
+created it, which can kill it, and ends with that process at the latest; or it is the host's (``kernel.hosting``).
+Ending a subtree is a sequence of small steps, like ending a process: ``container_end`` for each container in it, then,
+leaves first, the ends of its processes, ``page_inherit`` for each page that others still map, ``core_return`` for each
+core, and ``container_finish``.
 
 Source: Atmosphere, sections 3.1 and 4.1 (container tree, path, subtree, quotas).
 """
@@ -44,6 +45,30 @@ from kernel.objects import (
 from kernel.page_allocator import allocate_page, free_page
 
 
+def new_container(k: Kernel, c: int, pages: int, blocks: int, giants: int) -> int:
+    """Creates a container below container c, which has this quota to give and a page more.  Returns its id."""
+    C = k.container[c]
+    n = allocate_page(k, c, CONTAINER)
+    C.pages = C.pages - pages
+    C.blocks = C.blocks - blocks
+    C.giants = C.giants - giants
+    N = k.container[n]
+    N.state = ACTIVE
+    N.parent = c
+    N.depth = C.depth + 1
+    N.pages = pages
+    N.blocks = blocks
+    N.giants = giants
+    N.core = C.core
+    N.cores_of = C.cores_of
+    copy_row(k, N, "path", C.path)
+    N.path[C.depth] = c
+    N.position = C.child_count
+    C.children[C.child_count] = n
+    C.child_count = C.child_count + 1
+    return n
+
+
 def creation_error(k: Kernel, t: int, pages: int, blocks: int, giants: int) -> int:
     """Why thread t cannot create a container with this quota: 0 if it can."""
     s = k.thread[t].process
@@ -64,27 +89,9 @@ def container_create(k: Kernel, t: int, pages: int, blocks: int, giants: int) ->
     refused = creation_error(k, t, pages, blocks, giants)
     if refused != 0: return refused
     s = k.thread[t].process
-    c = k.process[s].container
-    C = k.container[c]
-    n = allocate_page(k, c, CONTAINER)
-    C.pages = C.pages - pages
-    C.blocks = C.blocks - blocks
-    C.giants = C.giants - giants
-    N = k.container[n]
-    N.state = ACTIVE
-    N.parent = c
-    N.depth = C.depth + 1
-    N.pages = pages
-    N.blocks = blocks
-    N.giants = giants
-    N.core = C.core
-    N.cores_of = C.cores_of
-    copy_row(k, N, "path", C.path)
-    N.path[C.depth] = c
-    N.position = C.child_count
-    C.children[C.child_count] = n
-    C.child_count = C.child_count + 1
+    n = new_container(k, k.process[s].container, pages, blocks, giants)
     slot = open_handle(k, s, n)
+    N = k.container[n]
     N.holder = s
     N.holder_slot = slot
     return handle_value(k, s, slot)
@@ -206,6 +213,7 @@ def container_finish(k: Kernel, c: int) -> int:
     C.position = 0
     C.holder = 0
     C.holder_slot = 0
+    C.hosted = 0
     clear_row(k, C, "path")
     free_page(k, c)
     return OK

@@ -218,7 +218,7 @@ class Container(Object):
     """A container: what it may still allocate, what it is charged for, its children, its processes."""
 
     __slots__ = (
-        "state", "parent", "depth", "path", "position", "child_count", "children", "holder", "holder_slot",
+        "state", "parent", "depth", "path", "position", "child_count", "children", "holder", "holder_slot", "hosted",
         "pages", "blocks", "giants", "used_pages", "used_blocks", "used_giants", "processes", "members", "born",
         "core", "cores_of", "core_count", "cores",
     )  # fmt: skip
@@ -239,6 +239,8 @@ class Container(Object):
         self.holder: int = 0
         """The process that has a handle to it; 0 for none."""
         self.holder_slot: int = 0
+        self.hosted: int = 0
+        """1 if the host created it and will end it."""
         self.pages: int = 0
         """4 KiB pages it may still allocate."""
         self.blocks: int = 0

@@ -10,9 +10,9 @@ from kernel.calls.operations import Operation
 from kernel.objects import CONTAINER
 
 if TYPE_CHECKING:
-    from kernel import container, handles, placement, process
+    from kernel import container, handles, hosting, placement, process
 else:
-    from kernel.journaled import container, handles, placement, process
+    from kernel.journaled import container, handles, hosting, placement, process
 
 LARGEST_QUOTA: Final = 1 << 40
 """More pages than any machine has: beyond, a quota is refused without looking."""
@@ -26,17 +26,35 @@ class ContainerCalls(Endings):
         c = k.process[k.thread[t].process].container
         C = k.container[c]
         if max(pages, blocks, giants) > LARGEST_QUOTA or 0 < cores >= C.core_count: return -ENOMEM
-        while C.blocks < blocks and self.more_blocks(c): pass
-        while C.pages < pages + 1 and self.more_pages(c): pass
+        self.fund_container(c, pages, blocks)
         refused = container.creation_error(k, t, pages, blocks, giants)
         if refused: return refused
         self.clear_cores(c, cores)
         handle = self.step(container.container_create, t, pages, blocks, giants)
-        n = handles.object_of(k, k.thread[t].process, handle % 65536, handle >> 16)
+        self.give_cores(handles.object_of(k, k.thread[t].process, handle % 65536, handle >> 16), cores)
+        return handle
+
+    def fund_container(self, c: int, pages: int, blocks: int) -> None:
+        """Splits giants and blocks of container c's quota for a child's."""
+        C = self.k.container[c]
+        while C.blocks < blocks and self.more_blocks(c): pass
+        while C.pages < pages + 1 and self.more_pages(c): pass
+
+    def give_cores(self, n: int, cores: int) -> None:
+        """Gives the new container n cores of its parent's, which have been cleared."""
         for _ in range(cores):
             result = self.step(placement.core_give, n)
             assert result == OK, result
-        return handle
+
+    def spawn_container(self, c: int, pages: int, blocks: int, giants: int, cores: int) -> int:
+        """A container of the host below container c.  Its id, -EINVAL, -ENOSPC or -ENOMEM."""
+        if max(pages, blocks, giants) > LARGEST_QUOTA or 0 < cores >= self.k.container[c].core_count: return -ENOMEM
+        self.fund_container(c, pages, blocks)
+        n = self.step(hosting.container_spawn, c, pages, blocks, giants)
+        if n > 0:
+            self.clear_cores(c, cores)
+            self.give_cores(n, cores)
+        return n
 
     def clear_cores(self, c: int, count: int) -> None:
         """Moves all threads from the last so many cores of container c to the others in turn."""

@@ -11,9 +11,9 @@ from kernel.calls.ranges import start_valid
 from kernel.objects import PROCESS
 
 if TYPE_CHECKING:
-    from kernel import handles, process
+    from kernel import handles, hosting, process
 else:
-    from kernel.journaled import handles, process
+    from kernel.journaled import handles, hosting, process
 
 
 class ProcessCalls(Endings):
@@ -49,10 +49,21 @@ class ProcessCalls(Endings):
         result = self.step(process.process_kill, t, handle % 65536, handle >> 16)
         return self.begin_ending(s) if result == OK else result
 
-    def spawn(self) -> int:
-        """A new process of the root container, for the host.  Its id, or -ENOMEM."""
-        self.fund_pages(self.k.root, 2)
-        return self.step(process.process_spawn, self.k.root)
+    def spawn(self, c: int) -> int:
+        """A new process of container c, for the host.  Its id, -EINVAL or -ENOMEM."""
+        self.fund_pages(c, 2)
+        return self.step(process.process_spawn, c)
+
+    def spawn_endpoint(self, s: int, c: int, rights: int, badge: int) -> int:
+        """A new endpoint of container c, to which process s, which the host spawned and has not started, has the first
+        handle.  The handle, -EINVAL, -EBUSY, -ENOSPC or -ENOMEM."""
+        self.fund_pages(c, 1)
+        return self.step(hosting.endpoint_spawn, s, c, rights, badge)
+
+    def assign(self, s: int, e: int, rights: int, badge: int) -> int:
+        """A handle to endpoint e for process s, which the host spawned and has not started.  The handle, -EINVAL,
+        -EBUSY or -ENOSPC."""
+        return self.step(hosting.handle_assign, s, e, rights, badge)
 
     def end(self, s: int, status: int) -> int:
         """Begins to end process s: from now on nothing of it runs.  -EINVAL if it is ending, or has ended, already."""

@@ -17,7 +17,7 @@ def container_place(k: Kernel, c: int) -> bool:
     if k.page[c].kind != CONTAINER:
         if C.state != 0 or C.parent != 0 or C.depth != 0 or C.position != 0: return False
         if C.used_pages != 0 or C.used_blocks != 0 or C.used_giants != 0: return False
-        return C.child_count == 0 and C.processes == 0 and C.born == 0
+        return C.child_count == 0 and C.processes == 0 and C.born == 0 and C.hosted == 0
     if C.depth > DEPTH_LIMIT or (C.state != ACTIVE and C.state != CLOSING): return False
     if C.child_count < 0 or C.processes < 0: return False
     if c == k.root: return C.depth == 0 and C.parent == 0 and k.page[c].owner == c
@@ -50,10 +50,12 @@ def container_path(k: Kernel, c: int, i: int) -> bool:
 
 @invariant("container")
 def container_holder(k: Kernel, c: int) -> bool:
-    """Who holds a container has a handle to it; a container that is not held, unless it is the root, is ending."""
+    """Who holds a container has a handle to it, and it is not the host's; a container that nobody holds, unless it is
+    the root, is ending."""
     C = k.container[c]
-    if C.holder == 0: return C.holder_slot == 0 and (C.state != ACTIVE or c == k.root)
-    if k.page[c].kind != CONTAINER or k.page[C.holder].kind != PROCESS: return False
+    if C.hosted < 0 or C.hosted > 1: return False
+    if C.holder == 0: return C.holder_slot == 0 and (C.state != ACTIVE or C.hosted == 1 or c == k.root)
+    if C.hosted != 0 or k.page[c].kind != CONTAINER or k.page[C.holder].kind != PROCESS: return False
     return k.process[C.holder].handle_object[C.holder_slot] == c
 
 

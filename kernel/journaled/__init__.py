@@ -22,7 +22,7 @@ from kernel.cache import cached_code
 
 TRANSITIONS: Final = (
     "page_allocator", "page_table", "sharing", "scheduler", "handles", "endpoint", "device", "passing", "message",
-    "placement", "thread", "process", "container",
+    "placement", "thread", "process", "container", "hosting",
 )  # fmt: skip
 """The modules of ``kernel`` that hold transitions."""
 

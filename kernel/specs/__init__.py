@@ -35,6 +35,7 @@ from kernel.specs import (  # noqa: E402  (they register themselves)
     containers,
     devices,
     endpoints,
+    hosting,
     messages,
     placement,
     processes,
@@ -46,5 +47,6 @@ from kernel.specs import (  # noqa: E402  (they register themselves)
 
 __all__ = [
     "NOTHING", "SPECIFICATIONS", "Frame", "Specification", "State", "address_spaces", "containers", "devices",
-    "endpoints", "messages", "placement", "processes", "quotas", "scheduling", "sharing", "specification", "threads",
+    "endpoints", "hosting", "messages", "placement", "processes", "quotas", "scheduling", "sharing", "specification",
+    "threads",
 ]  # fmt: skip

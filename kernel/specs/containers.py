@@ -21,29 +21,17 @@ from kernel.specs import Frame, State, specification
 from kernel.specs.handles import handle_closed, handle_opened, handle_room, named
 from kernel.specs.quotas import page_becomes
 
-CONTAINER_FIELDS = (
-    "state", "parent", "depth", "path", "position", "holder", "holder_slot", "pages", "blocks", "giants", "born",
-    "core", "cores_of",
-)  # fmt: skip
+NEW_FIELDS = ("state", "parent", "depth", "path", "position", "pages", "blocks", "giants", "core", "cores_of")
+CONTAINER_FIELDS = (*NEW_FIELDS, "holder", "holder_slot", "hosted", "born")
 
 
-@specification
-def container_create(
-    old: State, new: State, f: Frame, result: int, t: int, pages: int, blocks: int, giants: int
+def container_added(
+    old: State, new: State, f: Frame, c: int, n: int, pages: int, blocks: int, giants: int
 ) -> bool:
-    """A new container, the last child of the caller's, with the quota that the caller's gave; its path is the parent's
-    and then the parent."""
-    s = old.thread[t].process
-    c = old.process[s].container
-    C = old.container[c]
-    if pages < 0 or blocks < 0 or giants < 0: return result == -EINVAL
-    if C.state != ACTIVE or old.process[s].state != ALIVE: return result == -EBUSY
-    if C.depth >= DEPTH_LIMIT or not handle_room(old, s): return result == -ENOSPC
-    if C.pages < pages + 1 or C.blocks < blocks or C.giants < giants: return result == -ENOMEM
-    n = new.process[s].handle_object[result % 65536]
-    N, A = new.container[n], new.container[c]
+    """Container n is new, the last child of container c, with the quota that c gave; its path is c's and then c."""
+    C, N, A = old.container[c], new.container[n], new.container[c]
     f.allocates()
-    f.may("container", n, *CONTAINER_FIELDS)
+    f.may("container", n, *NEW_FIELDS)
     f.may("container", c, "pages", "used_pages", "blocks", "giants", "child_count")
     f.may_item("container", c, "children", C.child_count)
     if not page_becomes(old, new, f, n, FREE, CONTAINER) or new.page[n].owner != c: return False
@@ -54,7 +42,25 @@ def container_create(
     if N.used_pages != 0 or N.used_blocks != 0 or N.used_giants != 0: return False
     if N.core_count != 0: return False
     if N.state != ACTIVE or N.parent != c or N.depth != C.depth + 1 or N.path[C.depth] != c: return False
-    if N.cores_of != C.cores_of or N.core != C.core or N.holder != s or N.holder_slot != result % 65536: return False
+    return bool(N.cores_of == C.cores_of and N.core == C.core)
+
+
+@specification
+def container_create(
+    old: State, new: State, f: Frame, result: int, t: int, pages: int, blocks: int, giants: int
+) -> bool:
+    """A new container below the caller's, which the caller's process holds."""
+    s = old.thread[t].process
+    c = old.process[s].container
+    C = old.container[c]
+    if pages < 0 or blocks < 0 or giants < 0: return result == -EINVAL
+    if C.state != ACTIVE or old.process[s].state != ALIVE: return result == -EBUSY
+    if C.depth >= DEPTH_LIMIT or not handle_room(old, s): return result == -ENOSPC
+    if C.pages < pages + 1 or C.blocks < blocks or C.giants < giants: return result == -ENOMEM
+    n = new.process[s].handle_object[result % 65536]
+    f.may("container", n, "holder", "holder_slot")
+    if new.container[n].holder != s or new.container[n].holder_slot != result % 65536: return False
+    if not container_added(old, new, f, c, n, pages, blocks, giants): return False
     return result > 0 and handle_opened(old, new, f, s, result, n)
 
 

@@ -59,6 +59,14 @@ def endpoint_dropped(old: State, new: State, f: Frame, s: int, slot: int) -> boo
     return endpoint_freed_if_unused(old, new, f, e, old.endpoint[e].references - 1)
 
 
+def endpoint_added(old: State, new: State, f: Frame, c: int, e: int, rights: int) -> bool:
+    """Endpoint e is new and charged to container c; one handle names it, with these rights."""
+    f.may("endpoint", e, "ticket")
+    if not page_becomes(old, new, f, e, FREE, ENDPOINT) or new.page[e].owner != c: return False
+    if new.endpoint[e].head != 0 or new.endpoint[e].ticket != 1: return False
+    return charged(old, new, f, c, 1, 0) and counted(old, new, f, e, rights, 1)
+
+
 @specification
 def endpoint_create(old: State, new: State, f: Frame, result: int, t: int) -> bool:
     """A new endpoint, to which the caller's process has a handle with all rights."""
@@ -69,10 +77,7 @@ def endpoint_create(old: State, new: State, f: Frame, result: int, t: int) -> bo
     if not handle_room(old, s): return result == -ENOSPC
     if old.container[c].pages < 1: return result == -ENOMEM
     e = new.process[s].handle_object[result % 65536]
-    f.may("endpoint", e, "ticket")
-    if not page_becomes(old, new, f, e, FREE, ENDPOINT) or new.page[e].owner != c: return False
-    if new.endpoint[e].head != 0 or new.endpoint[e].ticket != 1: return False
-    if not charged(old, new, f, c, 1, 0) or not counted(old, new, f, e, ALL, 1): return False
+    if not endpoint_added(old, new, f, c, e, ALL): return False
     return endpoint_handle_opened(old, new, f, s, result, e, ALL, 0)
 
 

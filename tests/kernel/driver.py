@@ -71,7 +71,7 @@ class Driver:
             self._create_endpoint, self._with_endpoint, self._with_endpoint, self._message, self._message,
             self._message, self._message, self._message, self._message, self._cancel, self._paging, self._signal,
             self._device, self._device, self._with_device, self._with_device, self._with_device, self._unmap_domain,
-            self._kill_family, self._grandchild, self._grandchild, self._kill_family,
+            self._kill_family, self._grandchild, self._grandchild, self._kill_family, self._host,
             self._give_core, self._affinity, self._query,
         ]  # fmt: skip
 
@@ -198,6 +198,25 @@ class Driver:
         if name == "container_close" and self.random.random() < 0.8: name = "container_end"
         return (name, self.random.choice([p for p, P in k.page.items() if P.kind] if name == "page_inherit" else
                                          [*self._containers(ACTIVE, CLOSING), *self._processes(NEW, ALIVE, ENDED)]))
+
+    def _host(self) -> Call | None:
+        """What the host sets up before programs run, good or bad."""
+        k, pick = self.k, self.random.choice
+        name = pick(("container_spawn", "process_spawn", "endpoint_spawn", "handle_assign", "handle_assign"))
+        containers = self._containers(ACTIVE, CLOSING)
+        c = pick([*containers, k.root, k.root, *self._processes(ALIVE)[:1]])
+        if name == "container_spawn":
+            hosted = [n for n in self._containers(ACTIVE) if k.container[n].hosted]
+            if len(hosted) >= 2 and self.random.random() < 0.7: return ("container_close", pick(hosted))
+            return None if len(hosted) >= 2 else (name, c, pick((-1, 3, 20, 20)), pick((0, 0, 1)), pick((0, 0, 0, 1)))
+        if name == "process_spawn": return None if len(self._processes(NEW, ALIVE, ENDING, ENDED)) >= 8 else (name, c)
+        new = self._processes(NEW)
+        d = pick([*new, *new, *new, *self._processes(ALIVE, ENDED), k.root])
+        endpoints = [e for e, E in k.endpoint.items() if E.references]
+        rights, badge = pick((1, 2, 3, 5, 7, 0, 8)), pick((0, 0, 4, -1))
+        if k.process[d].handle_count > 40: return None
+        if name == "endpoint_spawn": return None if len(endpoints) >= 4 else (name, d, c, rights, badge)
+        return (name, d, pick([*endpoints, *endpoints, d]), rights, badge)
 
     # Endpoints and messages.
 

@@ -24,7 +24,7 @@ from tests.kernel.world import Transition, World
 ALLOCATING = {
     "map_page", "map_block", "map_giant", "share_page", "share_block", "grant_page", "grant_block",
     "thread_start", "thread_create", "process_spawn",
-    "process_create", "process_start",
+    "process_create", "process_start", "container_spawn", "endpoint_spawn",
 }  # fmt: skip
 """Transitions that use up quota."""
 

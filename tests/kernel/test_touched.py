@@ -229,6 +229,12 @@ BUGS = [
     Bug("giants lost with the container", "container", "    A.giants = A.giants + C.giants\n", ""),
     Bug("ends below one that goes on", "container", "    if k.container[C.parent].state != CLOSING: return -EINVAL\n",
         "", damages=False),
+    Bug("container of the host is nobody's", "hosting", "    N.hosted = 1\n", ""),
+    Bug("freed container stays the host's", "container", "    C.hosted = 0\n", ""),
+    Bug("handle for one that runs", "hosting", "    if D.state != NEW: return -EBUSY\n", "", damages=False),
+    Bug("rights there are not", "hosting", " or not rights_within(rights, SEND + RECEIVE + GRANT)", ""),
+    Bug("endpoint of an ending container", "hosting", "    if k.container[c].state != ACTIVE: return -EINVAL\n", "",
+        damages=False),
     Bug("forgotten process leaves its handle", "process", "        close_handle(k, S.holder, S.holder_slot)\n        "
         "S.holder = 0\n", "        S.holder = 0\n"),
 ]  # fmt: skip

@@ -114,7 +114,7 @@ class Run:
         k = self.k
         if what in ("schedule", "preempt"): return self.w.call(what, *numbers)
         if what == "spawn":
-            s = self.system.spawn()
+            s = self.system.spawn(self.k.root)
             return s if s < 0 else self.system.start_thread(s)
         o, *rest = numbers
         if what == "wake": return self.w.call("thread_wake", o)

@@ -62,6 +62,7 @@ from tests.kernel.scenarios import (  # noqa: E402  (they register)
     endpoints,
     giants,
     granting,
+    hosting,
     mapping,
     messages,
     placement,
@@ -74,5 +75,6 @@ from tests.kernel.scenarios import (  # noqa: E402  (they register)
 
 __all__ = [
     "CASES", "V", "W", "Arguments", "Case", "Setting", "case", "containers", "devices", "endpoints", "giants",
-    "granting", "mapping", "messages", "placement", "processes", "quotas", "scheduling", "sharing", "threads",
+    "granting", "hosting", "mapping", "messages", "placement", "processes", "quotas", "scheduling", "sharing",
+    "threads",
 ]  # fmt: skip

@@ -76,6 +76,21 @@ def container_held_by_who_has_no_handle(scene: Scene) -> None:
     scene.k.container[unheld_container(scene)].holder = scene.d
 
 
+@violates("container_place")
+def freed_container_is_the_hosts(scene: Scene) -> None:
+    scene.k.container[scene.free_pages[0]].hosted = 1
+
+
+@violates("container_holder")
+def container_of_the_host_that_a_process_holds(scene: Scene) -> None:
+    scene.k.container[second_container(scene)].hosted = 1
+
+
+@violates("container_holder")
+def twice_the_hosts(scene: Scene) -> None:
+    scene.k.container[unheld_container(scene)].hosted = 2
+
+
 @violates("container_holder")
 def slot_of_nobody(scene: Scene) -> None:
     scene.k.container[unheld_container(scene)].holder_slot = 3

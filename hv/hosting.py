@@ -1,0 +1,81 @@
+"""What the host sets up in a machine before programs run: containers, endpoints, and handles to these."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, NamedTuple
+
+from abi.errors import EINVAL, ENOMEM, ENOSPC
+from hv.failures import OutOfMemory
+
+if TYPE_CHECKING:
+    from hv.machine import Machine
+
+
+class Container:
+    """A container of the host's making, below another one.  Hold the big lock; ``kill`` takes it itself."""
+
+    def __init__(self, machine: Machine, name: str, id: int) -> None:
+        self.machine = machine
+        self.name = name
+        self.id = id
+        self.gone = False
+
+    def kill(self) -> None:
+        """Ends it with all that is in it; no effect if it has ended."""
+        with self.machine.lock:
+            if not self.gone and not self.machine.stopping: self.machine.system.close_container(self.id)
+
+
+class Endpoint:
+    """An endpoint of the host's making.  It comes to be, charged to its container, with the first handle to it that a
+    program is given, and goes with the last."""
+
+    def __init__(self, container: int) -> None:
+        self.container = container
+        self.id = 0
+        self.gone = False
+
+
+class Handle(NamedTuple):
+    """What a program gets of an endpoint: rights (a sum of ``kernel.objects`` SEND, RECEIVE, GRANT) and a badge, under
+    the name of an environment variable."""
+
+    variable: str
+    endpoint: Endpoint
+    rights: int
+    badge: int = 0
+
+
+def create_container(
+    machine: Machine, name: str, parent: int, pages: int, blocks: int, giants: int = 0, cores: int = 0
+) -> Container:
+    """A container below another one (its id), with a quota and cores taken from that.  Hold the big lock.  Raises
+    OutOfMemory and, for a parent that is none or ending, a negative quota, or a tree too deep, ValueError."""
+    n = machine.system.spawn_container(parent, pages, blocks, giants, cores)
+    if n == -ENOMEM: raise OutOfMemory(f"no memory or cores for container {name}: its parent has less than that left")
+    if n == -ENOSPC: raise ValueError(f"container {name} is too deep below others")
+    if n < 0: raise ValueError(f"container {name} cannot be created there")
+    made = machine.containers[n] = Container(machine, name, n)
+    return made
+
+
+def hand_out(machine: Machine, s: int, handles: Sequence[Handle]) -> list[bytes]:
+    """Gives process s, which has not started, these handles.  Returns the environment strings that tell it of them.
+    Hold the big lock.  Raises OutOfMemory, and ValueError for what cannot be given."""
+    told = []
+    for variable, endpoint, rights, badge in handles:
+        if endpoint.gone: raise ValueError(f"the endpoint of {variable} went with the last handle to it")
+        if endpoint.id: value = machine.system.assign(s, endpoint.id, rights, badge)
+        else: value = machine.system.spawn_endpoint(s, endpoint.container, rights, badge)
+        if value == -ENOMEM: raise OutOfMemory(f"no memory for the endpoint of {variable}")
+        if value == -EINVAL: raise ValueError(f"{variable}: no such container, rights or badge")
+        if value < 0: raise ValueError(f"{variable}: the program holds too many handles")
+        if not endpoint.id:
+            endpoint.id = machine.kernel.process[s].handle_object[value % 65536]
+            machine.endpoints[endpoint.id] = endpoint
+        told.append(f"{variable}={value}".encode())
+    return told
+
+
+__all__ = ["Container", "Endpoint", "Handle", "create_container", "hand_out"]
