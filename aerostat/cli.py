@@ -1,5 +1,5 @@
-"""The command line: ``aerostat run``, ``aerostat doctor``.  Each command's work is in a module of its own, imported
-when it is asked for."""
+"""The command line: ``aerostat run``, ``aerostat up``, ``aerostat doctor``.  Each command's work is in a
+module of its own, imported when it is asked for."""
 
 from __future__ import annotations
 
@@ -23,6 +23,16 @@ exit status of `aerostat run`:
   71                  an invariant of yours (--invariant) did not hold, and stopped the program
   125                 no usable KVM, or aerostat itself failed
   126, 127            the program cannot be run, or was not found
+"""
+
+UP_EPILOG = """\
+exit status of `aerostat up`:
+  that of the program with main = true, with whose end the others are ended; without one, when all have ended, the
+  first that is not 0 in the file's order
+  124                 the time limit (--timeout, or time_limit in the file) was reached
+  130                 interrupted by Ctrl-C: all programs are ended
+  2                   wrong usage, or no machine can be made of the file: each problem is named with file and line
+  70, 125, 127        as of `aerostat run`; 127: there is no such file
 """
 
 # argparse asks gettext for each of its own phrases, and that the file system, once a directory of each locale.  There
@@ -107,6 +117,22 @@ def build_parser() -> argparse.ArgumentParser:
     run.add_argument("program", metavar="PROG", help="an ELF file; a name without a slash is looked up in PATH")
     run.add_argument("arguments", nargs=argparse.REMAINDER, metavar="ARGS", help="its arguments")
 
+    up = commands.add_parser(
+        "up",
+        help="run a machine that a file describes",
+        description="Makes the machine that a TOML file describes (docs/machine-files.md): containers, endpoints "
+        "between them, native and Linux programs; runs it until these have ended.",
+        epilog=UP_EPILOG,
+        formatter_class=_HelpWithTable,
+    )
+    up.add_argument(
+        "--check", choices=("off", "touched", "full"), help="as of `aerostat run`, in place of what the file says"
+    )
+    up.add_argument("--timeout", type=float, metavar="SECONDS", help="end all programs after this long")
+    up.add_argument("--prefix", action="store_true", help="put a program's name before each line it prints")
+    up.add_argument("--json", action="store_true", help="print results, counts and reports as JSON on standard error")
+    up.add_argument("file", metavar="FILE", help="the description, such as machine.toml")
+
     doctor = commands.add_parser(
         "doctor", help="say what this host offers, and what to do about what it lacks",
         description="Looks at KVM, its behaviour, memory and tools of this host.  Exit status 0 if programs can run.",
@@ -128,6 +154,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
             from aerostat.run import run
 
             return run(options)
+        if options.command == "up":
+            from aerostat.up import up
+
+            return up(options)
         from aerostat.doctor import doctor
 
         return doctor(as_json=options.json)

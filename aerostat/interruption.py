@@ -1,4 +1,4 @@
-"""Ctrl-C and its like: the first one ends the program in good order, the second one everything at once."""
+"""Ctrl-C and its like: the first one ends the programs in good order, the second one everything at once."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 class Interruption:
-    """While it is entered, a signal ends the program that it was told of with status 128 + its number.
+    """While it is entered, a signal ends the programs that it was told of with status 128 + its number.
 
     The handler raises nothing: an exception out of a handler could strike while the big lock is being taken or given
     back.  Signals that are ignored, as under ``nohup``, stay so.  Only in the main thread.
@@ -26,13 +26,13 @@ class Interruption:
     def __init__(self) -> None:
         self.number = 0
         """The first signal that came; 0 for none."""
-        self._program: Program | None = None
+        self._programs: tuple[Program, ...] = ()
         self._postponed = False
         self._before: dict[signal.Signals, Any] = {}
 
-    def watch(self, program: Program) -> None:
-        """This is the program to end; at once, if a signal came while it was loaded."""
-        self._program = program
+    def watch(self, *programs: Program) -> None:
+        """These are the programs to end; at once, if a signal came while they were loaded."""
+        self._programs = programs
         if self.number: self._end()
 
     @contextlib.contextmanager
@@ -54,8 +54,8 @@ class Interruption:
         threading.Thread(target=self._end, name="aerostat-interruption", daemon=True).start()
 
     def _end(self) -> None:
-        if self._program is not None:
-            self._program.process.kill(128 + self.number, f"ended by {signal.Signals(self.number).name}")
+        for program in self._programs:
+            program.process.kill(128 + self.number, f"ended by {signal.Signals(self.number).name}")
 
     def __enter__(self) -> Self:
         for number in SIGNALS:

@@ -9,31 +9,23 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Final, Self, overload
 
 from abi.elf import Image, read_image
+from abi.layout import BLOCK_SIZE, PAGE_SIZE
+from aerostat.sizes import parse_size
 from hv.engine import REGISTERS
 from hv.machine import Machine as Hypervisor
 from hv.process import Process
 
 if TYPE_CHECKING:
+    from aerostat.description.assembly import DescribedMachine
+    from aerostat.description.machine import MachineDescription
     from aerostat.invariants.checking import Checking
     from aerostat.invariants.clause import Clause, Guard, Predicate
     from aerostat.invariants.machine_view import MachineView
     from aerostat.invariants.violation import Violation
+    from hv.hosting import Container, Endpoint, Handle
     from hv.report import Report
 
 ON_VIOLATION: Final = ("stop", "report", "repl")
-_UNITS: Final = {"": 1, "B": 1, "K": 1 << 10, "M": 1 << 20, "G": 1 << 30, "T": 1 << 40}
-
-
-def parse_size(text: str | int) -> int:
-    """``"256M"`` -> 268435456.  Units K, M, G, T (powers of 1024, ``KiB`` and ``KB`` too); a plain number is bytes.
-    Raises ValueError with a sentence for anything else."""
-    if isinstance(text, int): return text
-    number = text.strip().upper().removesuffix("IB").removesuffix("B")
-    unit = number[-1:] if number[-1:].isalpha() else ""
-    digits = number[: len(number) - len(unit)].rstrip()
-    if unit not in _UNITS or not digits.isascii() or not digits.replace(".", "", 1).isdigit():
-        raise ValueError(f"{text!r} is not a size: write a number with K, M or G, such as 256M")
-    return int(float(digits) * _UNITS[unit])
 
 
 class Machine:
@@ -77,21 +69,65 @@ class Machine:
         self._allow_read = [os.fspath(path) for path in allow_read]
         self._allow_write = [os.fspath(path) for path in allow_write]
         self._policy: Any = None
-        if linux and (allow_read or allow_write):
-            from userland.linux.policy import FilePolicy
-
-            self._policy = FilePolicy(allow_read=self._allow_read, allow_write=self._allow_write)
+        if linux: self._policy = self._new_policy(self._allow_read, self._allow_write)
         self.hypervisor = Hypervisor(parse_size(memory), cores, check)
         """The layer below, for what has no name here."""
 
-    def _personality(self, streams: tuple[int, int, int], cwd: str | None) -> Any:
+    def _new_policy(self, allow_read: Sequence[str], allow_write: Sequence[str]) -> Any:
+        if not allow_read and not allow_write: return None
+        from userland.linux.policy import FilePolicy
+
+        return FilePolicy(allow_read=allow_read, allow_write=allow_write)
+
+    def _personality(self, streams: tuple[int, int, int], cwd: str | None, policy: Any, memory: int) -> Any:
         from userland.linux.personality import LinuxPersonality
 
-        machine = self.hypervisor
         return LinuxPersonality(
-            files=self._policy, stdin=streams[0], stdout=streams[1], stderr=streams[2], cwd=cwd,
-            memory_limit=machine.kernel.memory.blocks << 21, cores=len(machine.cores),
+            files=policy, stdin=streams[0], stdout=streams[1], stderr=streams[2], cwd=cwd,
+            memory_limit=memory, cores=len(self.hypervisor.cores),
         )  # fmt: skip
+
+    @classmethod
+    def from_description(cls, description: MachineDescription, *, check: str | None = None) -> DescribedMachine:
+        """The machine that is described, its programs loaded but not started: see DescribedMachine.  Raises
+        DescriptionError."""
+        from aerostat.description.assembly import DescribedMachine
+
+        return DescribedMachine(description, check=check)
+
+    @classmethod
+    def from_file(cls, path: str | os.PathLike[str], *, check: str | None = None) -> DescribedMachine:
+        """The machine that a file describes (docs/machine-files.md), as ``from_description``.  Raises DescriptionError,
+        which names file and line, and OSError for a file that cannot be read."""
+        from aerostat.description.file import read_description
+
+        return cls.from_description(read_description(path), check=check)
+
+    def create_container(
+        self, name: str, memory: int | str = 0, *, pages: int = 0, blocks: int = 0, giants: int = 0,
+        parent: Container | None = None,
+    ) -> Container:  # fmt: skip
+        """A container below ``parent`` (default: the root), which gives it its quota: ``memory`` (bytes or such as
+        "64M", in 2 MiB blocks and 4 KiB pages), and ``pages``, ``blocks`` and 1 GiB ``giants`` besides.  It lives until
+        it is killed or the machine closed.  Raises OutOfMemory and ValueError."""
+        from hv.hosting import create_container
+
+        size, machine = parse_size(memory), self.hypervisor
+        with machine.lock:
+            above = self._id(parent)
+            pages += -(-(size % BLOCK_SIZE) // PAGE_SIZE)
+            return create_container(machine, name, above, pages, blocks + size // BLOCK_SIZE, giants)
+
+    def create_endpoint(self, container: Container | None = None) -> Endpoint:
+        """An endpoint, charged to a container (default: the root), for ``load`` to give programs handles to."""
+        from hv.hosting import Endpoint
+
+        return Endpoint(self._id(container))
+
+    def _id(self, container: Container | None) -> int:
+        if container is None: return self.hypervisor.kernel.root
+        if container.gone: raise ValueError(f"container {container.name} has ended")
+        return container.id
 
     def load(
         self,
@@ -104,22 +140,44 @@ class Machine:
         stderr: int = 2,
         cwd: str | None = None,
         linux: bool | None = None,
+        allow_read: Sequence[str] | None = None,
+        allow_write: Sequence[str] | None = None,
+        time_limit: float | None = None,
+        container: Container | None = None,
+        handles: Sequence[Handle] = (),
     ) -> Program:
         """Loads a program, an ELF file's path or its bytes, without starting it: to read and write its memory, and to
-        call its functions.  Arguments and errors as ``spawn``."""
+        call its functions.  Arguments and errors as ``spawn``, and besides: ``allow_read``, ``allow_write`` and
+        ``time_limit`` take the place of the machine's; ``container``: where it runs, by default the root; ``handles``:
+        to endpoints, which it learns from environment variables."""
         image = read_image(program)
         name = os.fsdecode(program) if not isinstance(program, bytes) else "program"
         arguments = [os.fsencode(word) for word in argv] if argv is not None else [os.fsencode(name)]
         environment = [os.fsencode(f"{key}={value}") for key, value in (env or {}).items()]
         use_linux = self.linux if linux is None else linux
         try:
-            personality = self._personality((stdin, stdout, stderr), cwd) if use_linux else None
+            personality = None
+            if use_linux:
+                policy = self._policy
+                if allow_read is not None or allow_write is not None:
+                    policy = self._new_policy(allow_read or (), allow_write or ())
+                memory = self._memory_of(container)
+                personality = self._personality((stdin, stdout, stderr), cwd, policy, memory)
             process = self.hypervisor.spawn(
-                image, arguments, environment, name=name, personality=personality, output=stdout, start=False
-            )
+                image, arguments, environment, name=name, personality=personality, output=stdout, start=False,
+                container=self._id(container), handles=handles,
+            )  # fmt: skip
         finally:
             image.let_go()  # a user may keep thousands of programs that have ended, or the exception
-        return Program(self, process, image, personality)
+        limit = self.time_limit if time_limit is None else time_limit
+        return Program(self, process, image, personality, limit)
+
+    def _memory_of(self, container: Container | None) -> int:
+        """Bytes that programs in a container can have."""
+        k = self.hypervisor.kernel
+        if container is None: return k.memory.blocks * BLOCK_SIZE
+        C = k.container[container.id]
+        return (C.pages + C.used_pages) * PAGE_SIZE + (C.blocks + C.used_blocks) * BLOCK_SIZE + (C.giants << 30)
 
     def spawn(
         self,
@@ -242,8 +300,12 @@ class Machine:
 class Program:
     """A program in a machine: a process, its memory, its registers, how it ended."""
 
-    def __init__(self, machine: Machine, process: Process, image: Image, personality: Any) -> None:
+    def __init__(
+        self, machine: Machine, process: Process, image: Image, personality: Any, time_limit: float | None = None
+    ) -> None:
         self.machine = machine
+        self.time_limit = time_limit
+        """Seconds it may take."""
         self.process = process
         self.image = image
         self.personality = personality
@@ -274,8 +336,8 @@ class Program:
             rip, rsp = self.process.entry
             machine.start(self.process, rip, rsp)
             self._started = True
-            if self.machine.time_limit is not None:
-                limit = self.machine.time_limit
+            if self.time_limit is not None:
+                limit = self.time_limit
                 deadline = time.monotonic() + limit
                 self.process.limit = machine.events.at(deadline, lambda: self._out_of_time(limit), limit=True)
 

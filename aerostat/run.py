@@ -11,8 +11,10 @@ from typing import TYPE_CHECKING, Any
 
 from abi.elf import BadElf
 from abi.stack import ArgumentsTooLong
+from aerostat.host_paths import find_program, granted
 from aerostat.interruption import Interruption
 from aerostat.machine import Machine, Program
+from aerostat.statuses import CANNOT_RUN, CHECK_FAILED, FAILED, NOT_FOUND, USAGE, VIOLATION, complain
 from hv.kvm import KvmUnavailable
 from hv.machine import MachineFailed, OutOfMemory
 from hv.observer import StoppedByObserver
@@ -24,27 +26,7 @@ if TYPE_CHECKING:
     from aerostat.invariants.printing import Printer
     from aerostat.invariants.violation import Violation
 
-USAGE = 2
-CHECK_FAILED = 70
-VIOLATION = 71
-FAILED = 125
-CANNOT_RUN = 126
-NOT_FOUND = 127
 PASSED_ON = ("TERM", "LANG", "TZ")
-
-
-def complain(message: str) -> None:
-    """One line on standard error, in aerostat's name."""
-    print(f"aerostat: {message}", file=sys.stderr)
-
-
-def find_program(name: str) -> str | None:
-    """The file that ``name`` is: itself if it has a slash, else found in PATH, else a file of the current directory."""
-    if "/" in name: return name
-    for directory in os.environ.get("PATH", os.defpath).split(os.pathsep):
-        path = os.path.join(directory or ".", name)
-        if os.path.isfile(path) and os.access(path, os.X_OK): return path
-    return name if os.path.exists(name) else None
 
 
 def environment(wanted: list[str]) -> dict[str, str]:
@@ -55,13 +37,6 @@ def environment(wanted: list[str]) -> dict[str, str]:
         if equals: found[name] = value
         elif name in os.environ: found[name] = os.environ[name]
     return found
-
-
-def granted(directory: str, paths: list[str]) -> bool:
-    """A program can start in ``directory``: it is within one of the granted paths, or leads to one."""
-    wanted = os.path.abspath(directory)
-    return wanted == "/" or any(os.path.commonpath((wanted, path)) in (wanted, path)
-                                for path in map(os.path.abspath, paths))  # fmt: skip
 
 
 def run(options: Namespace) -> int:

@@ -108,6 +108,12 @@ int64_t aero_child_start(struct aero_child *child, int (*function)(void *), void
 /* Waits until it has ended and unmaps its stack.  Returns its status, 0 to 0xffffffff, or an error. */
 int64_t aero_child_wait(struct aero_child *child);
 
+/* --- Endpoints --- */
+
+/* The handle to the endpoint that the machine's description calls `name` (docs/machine-files.md), as the environment
+ * variable AERO_ENDPOINT_NAME has it.  Returns the handle, or -AERO_ESRCH if this program was given none. */
+int64_t aero_endpoint(const char *name);
+
 /* --- Locks --- */
 
 /* A spin lock, also between processes that share the page it lies in.  Zero is unlocked. */

@@ -2,6 +2,7 @@
  * supplement, 3.4.1), then main, then process_exit with what it returned. */
 #include "aero.h"
 
+char **environ;
 int main(int argc, char **argv, char **envp);
 _Noreturn void aero_start(uint64_t *stack);
 
@@ -21,5 +22,6 @@ __attribute__((used)) void aero_start(uint64_t *stack)
     int argc = (int)stack[0];
     char **argv = (char **)(stack + 1);
 
-    aero_process_exit((uint64_t)(unsigned)main(argc, argv, argv + argc + 1));
+    environ = argv + argc + 1;
+    aero_process_exit((uint64_t)(unsigned)main(argc, argv, environ));
 }
