@@ -253,7 +253,7 @@ static void ten_ways(void)
         struct sharer *sharer = &sharers[i];
         struct aero_message message = {.item = AERO_SHARE(AERO_PAGE_SIZE, AERO_READ), .object = PAGE};
 
-        sharer->container = (aero_handle)must("container_create", aero_container_create(24, 0, 0));
+        sharer->container = (aero_handle)must("container_create", aero_container_create(24, 0, 0, 0));
         sharer->child = new_child(sharer->container);
         sharer->endpoint = new_endpoint();
         start(&sharer->child, share_holder, give(&sharer->child, sharer->endpoint, AERO_RECEIVE));
@@ -320,7 +320,7 @@ static void expect_taken(aero_handle endpoint, uint64_t item, int64_t error)
 static void without_quota(void)
 {
     const uint64_t page = AERO_PAGE_SIZE;
-    aero_handle container = (aero_handle)must("container_create", aero_container_create(24, 0, 0));
+    aero_handle container = (aero_handle)must("container_create", aero_container_create(24, 0, 0, 0));
     aero_handle endpoint = new_endpoint(), sender;
     struct aero_child child = new_child(container), other = new_child(0);
 

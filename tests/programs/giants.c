@@ -179,14 +179,14 @@ static int maps_its_own(void *argument)
 static void container(void)
 {
     struct aero_child made;
-    aero_handle where = (aero_handle)must("container_create", aero_container_create(40, 0, 1));
+    aero_handle where = (aero_handle)must("container_create", aero_container_create(40, 0, 1, 0));
 
-    expect("container_create with more giants than are left", aero_container_create(4, 0, 2), -AERO_ENOMEM);
+    expect("container_create with more giants than are left", aero_container_create(4, 0, 2, 0), -AERO_ENOMEM);
     must("aero_child_create", aero_child_create(&made, where));
     must("aero_child_start", aero_child_start(&made, maps_its_own, NULL));
     expect("the child's status", aero_child_wait(&made), 0);
     expect("container_kill", aero_container_kill(where), 0);
-    where = (aero_handle)must("container_create with both", aero_container_create(4, 0, 2));
+    where = (aero_handle)must("container_create with both", aero_container_create(4, 0, 2, 0));
     expect("mmap without a giant", aero_mmap(GIANT, AERO_GIANT_SIZE, BOTH), -AERO_ENOMEM);
     expect("container_kill", aero_container_kill(where), 0);
     expect("mmap", aero_mmap(GIANT, AERO_GIANT_SIZE, BOTH), 0);

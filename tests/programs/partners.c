@@ -21,7 +21,7 @@ static volatile uint64_t *word_at(uint64_t address)
 /* A container for one child, or 0 for none. */
 static aero_handle container_if(bool wanted)
 {
-    return wanted ? (aero_handle)must("container_create", aero_container_create(24, 0, 0)) : 0;
+    return wanted ? (aero_handle)must("container_create", aero_container_create(24, 0, 0, 0)) : 0;
 }
 
 /* --- Killed while blocked --- */
