@@ -31,14 +31,16 @@ def test_random_calls_keep_the_invariants_where_there_are_giants(seed: int) -> N
 
 
 def test_random_calls_reach_success_and_errors_of_every_transition() -> None:
+    """As many sequences as it takes, up to 40: what is rare among so many transitions comes late."""
     outcomes: Counter[tuple[str, int]] = Counter()
-    for seed in range(6):
-        driver = Driver(seed, "off", blocks=(4, 1)[seed % 2], pages=(511, 20)[seed % 2], giants=seed >= 4)
-        driver.run(9000)
+    for seed in range(40):
+        driver = Driver(seed, "off", blocks=(4, 1)[seed % 2], pages=(511, 20)[seed % 2], giants=seed % 6 >= 4)
+        driver.run(6000)
         outcomes += driver.outcomes
-    succeeded = {name for name, result in outcomes if result == 0}
-    failed = {name for name, result in outcomes if result < 0}
-    assert succeeded == failed == set(SPECIFICATIONS)
+        succeeded = {name for name, result in outcomes if result == 0}
+        failed = {name for name, result in outcomes if result < 0}
+        if succeeded == failed == set(SPECIFICATIONS): return
+    pytest.fail(f"never succeeded: {set(SPECIFICATIONS) - succeeded}; never failed: {set(SPECIFICATIONS) - failed}")
 
 
 @pytest.mark.parametrize("case", [c for c in CASES if c.outcome == "OK"], ids=lambda case: case.name)
