@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import os
-import sys
 from collections.abc import Iterator
 
 from bench import inside_outside, starting, system_calls
-from bench.measure import Result, pinned, run_table
-from hv.kvm import KvmUnavailable
+from bench.measure import Result, pinned, run_kvm_table
 
 
 def measure(turns: int) -> Iterator[Result]:
@@ -22,11 +20,7 @@ def measure(turns: int) -> Iterator[Result]:
 
 def main(argv: list[str]) -> int:
     """The command line of this table; 1 where there is no usable KVM."""
-    try:
-        return run_table("exits", measure, argv)
-    except KvmUnavailable as error:
-        print(f"{error.reason}\n  {error.remedy}", file=sys.stderr)
-        return 1
+    return run_kvm_table("exits", measure, argv)
 
 
 __all__ = ["main", "measure"]

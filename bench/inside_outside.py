@@ -77,14 +77,15 @@ def _parallel_inside(count: int, cpus: tuple[int, ...]) -> Callable[[], float]:
             loaded = machine.load(program, [program, str(count), str(STEPS)])
             start = time.perf_counter()
             loaded.start()
-            _pin_cores(cpus)
+            pin_cores(cpus)
             if loaded.wait() != 0: raise RuntimeError("parallel failed inside")
             return count * STEPS / (time.perf_counter() - start)
 
     return run
 
 
-def _pin_cores(cpus: tuple[int, ...]) -> None:
+def pin_cores(cpus: tuple[int, ...]) -> None:
+    """Keeps the cores of the machine that runs in this process each on one of the CPUs."""
     names = [f"aerostat-core-{index}" for index in range(len(cpus))]
     for thread in threading.enumerate():
         if thread.name in names and thread.native_id is not None:
@@ -128,4 +129,4 @@ def measure_parallel(turns: int) -> Iterator[Result]:
     )  # fmt: skip
 
 
-__all__ = ["measure", "measure_parallel"]
+__all__ = ["measure", "measure_parallel", "pin_cores"]

@@ -163,4 +163,16 @@ def run_table(title: str, measure: Callable[[int], Iterable[Result]], argv: Sequ
     return 0
 
 
-__all__ = ["Result", "Took", "host_facts", "pinned", "ratios", "result", "rounds", "run_and_time", "run_table"]
+def run_kvm_table(title: str, measure: Callable[[int], Iterable[Result]], argv: Sequence[str]) -> int:
+    """As ``run_table``, for what needs KVM; 1, with the reason, where there is none that can be used."""
+    from hv.kvm import KvmUnavailable
+
+    try:
+        return run_table(title, measure, argv)
+    except KvmUnavailable as error:
+        print(f"{error.reason}\n  {error.remedy}", file=sys.stderr)
+        return 1
+
+
+__all__ = ["Result", "Took", "host_facts", "pinned", "ratios", "result", "rounds", "run_and_time", "run_kvm_table",
+           "run_table"]  # fmt: skip
