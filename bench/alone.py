@@ -5,13 +5,18 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from statistics import median
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from abi.layout import PAGE_SIZE, READ, USER_MIN, WRITE
 from kernel.boot import boot
 from kernel.calls import System
 from kernel.check import Checker
 from kernel.objects import RECEIVE, SHARE
+
+if TYPE_CHECKING:
+    from kernel import scheduler
+else:
+    from kernel.journaled import scheduler
 
 PAGE: Final = 0x3000_0000_0000
 WINDOW: Final = 0x3100_0000_0000
@@ -39,9 +44,7 @@ class Alone:
         self.paging, self.paging_server = self._server(1)
 
     def _schedule(self) -> None:
-        from kernel.journaled.scheduler import schedule
-
-        self.checker.step(schedule, 0)
+        self.checker.step(scheduler.schedule, 0)
 
     def run_next(self) -> int:
         """The core, which is free, runs the next thread.  Returns it."""

@@ -85,7 +85,7 @@ def _say(what: dict[str, Any]) -> None:
     print(json.dumps(what), flush=True)
 
 
-class _Size:
+class Size:
     """The process of one size."""
 
     def __init__(self, count: int) -> None:
@@ -117,7 +117,7 @@ class _Size:
 
 def measure(turns: int) -> Iterator[Result]:
     """The calls of ``bench.timings``, exit included, by number of live objects; memory by object and by depth."""
-    sizes = [_Size(count) for count in SIZES]
+    sizes = [Size(count) for count in SIZES]
     try:
         found: list[list[dict[str, tuple[float, float]]]] = [[] for _ in sizes]
         for _ in range(turns):
@@ -168,4 +168,4 @@ def depth_bytes() -> tuple[float, float]:
 if __name__ == "__main__":
     _serve(int(sys.argv[1]))
 
-__all__ = ["depth_bytes", "measure"]
+__all__ = ["Size", "depth_bytes", "measure"]

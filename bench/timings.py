@@ -46,7 +46,7 @@ class Distribution:
     def p99(self) -> float:
         """What 99 of 100 take at most."""
         ordered = sorted(self.samples)
-        return float(ordered[min(len(ordered) - 1, len(ordered) * 99 // 100)])
+        return float(ordered[-(-len(ordered) * 99 // 100) - 1])
 
 
 Turn = dict[str, Distribution]
