@@ -35,7 +35,7 @@ class Alone:
         self.checker = Checker(self.k, level)
         self.system = System(self.k, self.checker.step, lambda *_: None)
         self.R = self.k.core[0]
-        s = self.system.spawn()
+        s = self.system.spawn(self.k.root)
         self.client = self.system.start_thread(s)
         self._schedule()
         self._map(PAGE + PAGE_SIZE)
@@ -95,7 +95,7 @@ class Alone:
         return found
 
     def _mmap(self) -> int:
-        return self.system.mmap(self.client, PAGE, PAGE_SIZE, READ | WRITE)
+        return self.system.complete(self.system.mmap(self.client, PAGE, PAGE_SIZE, READ | WRITE))
 
     def _exchange(self, endpoint: int, given: int, item: int) -> int:
         result = self.system.message_call(self.client, endpoint, FOREVER, 0, 0)
@@ -111,7 +111,8 @@ class Alone:
         assert self.system.thread_join(self.client, handle) == 137
 
     def _no_process(self, handle: int) -> None:
-        assert self.system.process_kill(self.client, handle) == 0
+        assert self.system.complete(self.system.process_kill(self.client, handle)) == 0
+        self.system.operations.drain()
         assert self.system.process_wait(self.client, handle) == 137
 
 

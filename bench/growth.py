@@ -55,7 +55,7 @@ def _populate(machine: Machine, count: int) -> int:
     before = C.used_pages
     with hypervisor.lock:
         while C.used_pages - before < count:
-            s = system.spawn()
+            s = system.spawn(k.root)
             process = hypervisor.processes[s] = Process(hypervisor, s, "one of many")
             if process.map(MAPPED, PAGES_EACH * PAGE_SIZE, READ | WRITE) != 0: raise RuntimeError("no memory")
             process.create_thread(USER_MIN, USER_MIN)
@@ -151,7 +151,7 @@ def depth_bytes() -> tuple[float, float]:
     try:
         for depth in range(DEPTH_LIMIT, 0, -1):
             before = tracemalloc.get_traced_memory()[0]
-            handle = system.container_create(t, 8 * depth, 0, 0)
+            handle = system.container_create(t, 8 * depth, 0, 0, 0)
             taken.append(tracemalloc.get_traced_memory()[0] - before)
             child = system.process_create_in(t, handle)
             assert system.process_start(t, child, USER_MIN, USER_MIN, 0) == 0
