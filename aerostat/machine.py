@@ -9,7 +9,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Final, Self, overload
 
 from abi.elf import Image, read_image
-from abi.layout import BLOCK_SIZE, PAGE_SIZE
+from abi.layout import BLOCK_SIZE, GIANT_SIZE, PAGE_SIZE
 from aerostat.sizes import parse_size
 from hv.engine import REGISTERS
 from hv.machine import Machine as Hypervisor
@@ -79,12 +79,18 @@ class Machine:
 
         return FilePolicy(allow_read=allow_read, allow_write=allow_write)
 
-    def _personality(self, streams: tuple[int, int, int], cwd: str | None, policy: Any, memory: int) -> Any:
+    def _personality(self, streams: tuple[int, int, int], cwd: str | None, policy: Any, c: int) -> Any:
+        """For a program in container c, which is told of the memory and cores that the container has."""
         from userland.linux.personality import LinuxPersonality
 
+        k = self.hypervisor.kernel
+        C = k.container[c]
+        memory = (C.pages + C.used_pages) * PAGE_SIZE + (C.blocks + C.used_blocks) * BLOCK_SIZE
+        memory += (C.giants + C.used_giants) * GIANT_SIZE
         return LinuxPersonality(
             files=policy, stdin=streams[0], stdout=streams[1], stderr=streams[2], cwd=cwd,
-            memory_limit=memory, cores=len(self.hypervisor.cores),
+            memory_limit=k.memory.blocks * BLOCK_SIZE if c == k.root else memory,
+            cores=k.container[C.cores_of].core_count,
         )  # fmt: skip
 
     @classmethod
@@ -104,19 +110,20 @@ class Machine:
         return cls.from_description(read_description(path), check=check)
 
     def create_container(
-        self, name: str, memory: int | str = 0, *, pages: int = 0, blocks: int = 0, giants: int = 0,
+        self, name: str, memory: int | str = 0, *, pages: int = 0, blocks: int = 0, giants: int = 0, cores: int = 0,
         parent: Container | None = None,
     ) -> Container:  # fmt: skip
         """A container below ``parent`` (default: the root), which gives it its quota: ``memory`` (bytes or such as
-        "64M", in 2 MiB blocks and 4 KiB pages), and ``pages``, ``blocks`` and 1 GiB ``giants`` besides.  It lives until
-        it is killed or the machine closed.  Raises OutOfMemory and ValueError."""
+        "64M", in 2 MiB blocks and 4 KiB pages), and ``pages``, ``blocks`` and 1 GiB ``giants`` besides; and ``cores``
+        of its own, of which it keeps one (0: it uses its parent's).  It lives until it is killed or the machine closed.
+        Raises OutOfMemory and ValueError."""
         from hv.hosting import create_container
 
         size, machine = parse_size(memory), self.hypervisor
         with machine.lock:
             above = self._id(parent)
             pages += -(-(size % BLOCK_SIZE) // PAGE_SIZE)
-            return create_container(machine, name, above, pages, blocks + size // BLOCK_SIZE, giants)
+            return create_container(machine, name, above, pages, blocks + size // BLOCK_SIZE, giants, cores)
 
     def create_endpoint(self, container: Container | None = None) -> Endpoint:
         """An endpoint, charged to a container (default: the root), for ``load`` to give programs handles to."""
@@ -161,8 +168,7 @@ class Machine:
                 policy = self._policy
                 if allow_read is not None or allow_write is not None:
                     policy = self._new_policy(allow_read or (), allow_write or ())
-                memory = self._memory_of(container)
-                personality = self._personality((stdin, stdout, stderr), cwd, policy, memory)
+                personality = self._personality((stdin, stdout, stderr), cwd, policy, self._id(container))
             process = self.hypervisor.spawn(
                 image, arguments, environment, name=name, personality=personality, output=stdout, start=False,
                 container=self._id(container), handles=handles,
@@ -171,13 +177,6 @@ class Machine:
             image.let_go()  # a user may keep thousands of programs that have ended, or the exception
         limit = self.time_limit if time_limit is None else time_limit
         return Program(self, process, image, personality, limit)
-
-    def _memory_of(self, container: Container | None) -> int:
-        """Bytes that programs in a container can have."""
-        k = self.hypervisor.kernel
-        if container is None: return k.memory.blocks * BLOCK_SIZE
-        C = k.container[container.id]
-        return (C.pages + C.used_pages) * PAGE_SIZE + (C.blocks + C.used_blocks) * BLOCK_SIZE + (C.giants << 30)
 
     def spawn(
         self,

@@ -20,11 +20,20 @@ class Container:
         self.name = name
         self.id = id
         self.gone = False
+        """It has ended, or is ending."""
 
     def kill(self) -> None:
-        """Ends it with all that is in it; no effect if it has ended."""
-        with self.machine.lock:
-            if not self.gone and not self.machine.stopping: self.machine.system.close_container(self.id)
+        """Ends it with all that is in it, and waits until its quota is back at its parent (within a system call that
+        is served in Python, it does not wait).  No effect if it has ended."""
+        machine = self.machine
+        with machine.lock:
+            if self.gone or machine.stopping: return
+            self.gone = True
+            machine.system.close_container(self.id)
+            if not machine.running: machine.system.operations.drain()  # no core does it
+            while not machine.lock.in_core() and not machine.stopping and machine.containers.get(self.id) is self:
+                machine.lock.wait()
+            machine.raise_failure()
 
 
 class Endpoint:

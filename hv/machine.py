@@ -266,7 +266,9 @@ class Machine:
 
     def container_gone(self, c: int) -> None:
         gone = self.containers.pop(c, None)
-        if gone is not None: gone.gone = True
+        if gone is None: return
+        gone.gone = True
+        self.lock.notify_all()
 
     def process_ended(self, s: int, status: int) -> None:
         process = self.processes.pop(s, None)
@@ -440,6 +442,11 @@ class Machine:
         if isinstance(started, int): raise OutOfMemory(f"{process.name}: no memory for a thread")
         self.start_cores()
         return started
+
+    @property
+    def running(self) -> bool:
+        """The cores run: what is to be gone on with, they do."""
+        return self._running
 
     def start_cores(self) -> None:
         """There is something to run."""

@@ -99,8 +99,9 @@ class DescribedMachine(Machine):
         pages, blocks = quota(described)
         with self._at(("container", name, "memory")):
             self.containers[name] = self.create_container(
-                name, pages=pages, blocks=blocks, giants=described.giants, parent=self._container(described.parent)
-            )
+                name, pages=pages, blocks=blocks, giants=described.giants, cores=described.cores,
+                parent=self._container(described.parent),
+            )  # fmt: skip
 
     def _load(self, name: str, program: ProgramDescription) -> Program:
         place = self.description

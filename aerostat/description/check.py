@@ -49,7 +49,7 @@ def check(machine: MachineDescription) -> list[Problem]:
     tree = list(_tree(machine))
     problems += tree
     problems += [problem for name, c in machine.containers.items() for problem in _container(machine, name, c)]
-    if not tree and not any("memory" in p.where for p in problems): problems += _sums(machine)
+    if not tree and not any("memory" in p.where for p in problems): problems += [*_sums(machine), *_cores(machine)]
     problems += _endpoints(machine)
     for name, program in machine.programs.items():
         problems += _program(machine, name, program, linux=not tree)
@@ -110,7 +110,7 @@ def _tree(machine: MachineDescription) -> Iterator[Problem]:
 
 def _container(machine: MachineDescription, name: str, container: ContainerDescription) -> Iterator[Problem]:
     where = ("container", name)
-    for field in ("pages", "blocks", "giants"):
+    for field in ("pages", "blocks", "giants", "cores"):
         if getattr(container, field) < 0: yield Problem((*where, field), "a quota is not less than 0")
     try:
         if parse_size(container.memory) < 0: yield Problem((*where, "memory"), "a quota is not less than 0")
@@ -135,6 +135,19 @@ def _sums(machine: MachineDescription) -> Iterator[Problem]:
             text = f"{_size(wanted - 1)} do not fit: {_size(max(left[parent] - 1, 0))} {whose} are left"
             yield Problem(("container", name, key), f"{text}; give it less, or its parent more")
         left[parent] -= wanted
+
+
+def _cores(machine: MachineDescription) -> Iterator[Problem]:
+    """Who owns cores can give all but one of them."""
+    left: dict[str | None, int] = {name: max(c.cores - 1, 0) for name, c in machine.containers.items()}
+    left[None] = machine.cores - 1
+    for name, container in machine.containers.items():
+        parent = container.parent
+        if container.cores > left[parent]:
+            whose = f"its parent {parent!r}" if parent is not None else "the machine"
+            text = f"{whose} has {left[parent]} to give, as it keeps one: give it more cores of its own"
+            yield Problem(("container", name, "cores"), f"{container.cores} cores are too many: {text}")
+        left[parent] -= max(container.cores, 0)
 
 
 def _endpoints(machine: MachineDescription) -> Iterator[Problem]:

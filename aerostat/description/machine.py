@@ -39,6 +39,8 @@ class ContainerDescription:
     pages: int = _key("count", 0)
     blocks: int = _key("count", 0)
     giants: int = _key("count", 0)
+    cores: int = _key("count", 0)
+    """Cores that its parent gives it and no longer uses; 0: it uses those that its parent uses."""
     linux: bool | None = _key("flag", None)
     """None: as its parent; the root allows them."""
 

@@ -278,6 +278,20 @@ def test_a_machine_that_was_never_started_is_closed() -> None:
     with described(text) as machine: assert len(machine.programs) == 4
 
 
+def test_a_container_uses_its_own_cores_and_others_do_not() -> None:
+    text = TREE.replace("exhaust", "spin") + '[machine]\ncores = 3\nmemory = "64M"\n'
+    text = text.replace('memory = "24M"\n', 'memory = "24M"\ncores = 2\n').replace("q]", 'q]\ncontainer = "outer"')
+    with described(text.replace('"12M"', '"12M"\ncores = 1')) as machine:
+        k = machine.hypervisor.kernel
+        machine.start()
+        owners = {}
+        for name, program in machine.programs.items():
+            (thread,) = program.process.threads
+            owners[name] = k.core[k.thread[thread.id].core].container
+        assert owners == {"p": machine.containers["inner"].id, "q": machine.containers["outer"].id}
+        assert [k.container[c].core_count for c in (k.root, owners["q"], owners["p"])] == [1, 1, 1]
+
+
 # Linux, or not.
 
 

@@ -23,18 +23,20 @@ from tests.aerostat.programs import REPOSITORY
 WHOLE = """\
 [machine]
 memory = "64M"
-cores = 2
+cores = 3
 check = "full"
 time_limit = 7.5
 
 [container.outer]
 memory = "16M"
+cores = 2
 
 [container.inner]
 parent = "outer"
 memory = 8192
 pages = 3
 blocks = 2
+cores = 1
 linux = false
 
 [endpoint.requests]
@@ -68,10 +70,10 @@ def test_a_file_with_every_key() -> None:
     found = parse_description(WHOLE, "some/where.toml")
     assert check(found) == []
     expected = MachineDescription(
-        memory="64M", cores=2, check="full", time_limit=7.5, directory="some",
+        memory="64M", cores=3, check="full", time_limit=7.5, directory="some",
         containers={
-            "outer": ContainerDescription(memory="16M"),
-            "inner": ContainerDescription(parent="outer", memory=8192, pages=3, blocks=2, linux=False),
+            "outer": ContainerDescription(memory="16M", cores=2),
+            "inner": ContainerDescription(parent="outer", memory=8192, pages=3, blocks=2, cores=1, linux=False),
         },
         endpoints={"requests": EndpointDescription("inner"), "spare": EndpointDescription()},
         programs={
@@ -145,6 +147,13 @@ WRONG = [
     (PROGRAM + "[container.a]\ngiants = 1\n", 4, "1G do not fit"),
     (PROGRAM + '[container.a]\nmemory = "8M"\nlinux = false\n[container.b]\nparent = "a"\nmemory = "1M"\n'
      "linux = true\n", 9, "its parent 'a' says linux = false"),
+    (PROGRAM + '[container.a]\nmemory = "8M"\ncores = 1\n', 5,
+     "1 cores are too many: the machine has 0 to give, as it keeps one"),
+    ('[machine]\ncores = 4\n' + PROGRAM + '[container.a]\nmemory = "8M"\n[container.b]\nparent = "a"\nmemory = "4M"\n'
+     'cores = 1\n', 10, "its parent 'a' has 0 to give"),
+    ('[machine]\ncores = 4\n' + PROGRAM + '[container.a]\nmemory = "8M"\ncores = 2\n[container.b]\nmemory = "8M"\n'
+     'cores = 2\n', 10, "the machine has 1 to give"),
+    (PROGRAM + '[container.a]\nmemory = "8M"\ncores = -1\n', 5, "not less than 0"),
     # Endpoints.
     (PROGRAM + 'endpoints.e = "receive"\n[endpoint.e]\ncontainer = "x"\n', 5, "there is no container 'x'"),
     (PROGRAM + '[endpoint.e]\n[program.q]\nfile = "x"\nendpoints.e = "send"\n', 3, "no program can receive from it"),
