@@ -15,6 +15,15 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from abi.elf import BadElf
     from abi.stack import ArgumentsTooLong
+    from aerostat.description.assembly import DescribedMachine
+    from aerostat.description.machine import (
+        ContainerDescription,
+        EndpointDescription,
+        HandleDescription,
+        MachineDescription,
+        ProgramDescription,
+    )
+    from aerostat.description.problems import DescriptionError
     from aerostat.invariants import invariant
     from aerostat.invariants.violation import Violation
     from aerostat.machine import Machine, Program
@@ -32,11 +41,18 @@ _HOMES = {
     "ArgumentsTooLong": "abi.stack",
     "BadElf": "abi.elf",
     "CheckFailed": "kernel.check",
+    "ContainerDescription": "aerostat.description.machine",
+    "DescribedMachine": "aerostat.description.assembly",
+    "DescriptionError": "aerostat.description.problems",
+    "EndpointDescription": "aerostat.description.machine",
+    "HandleDescription": "aerostat.description.machine",
     "KvmUnavailable": "hv.kvm",
     "Machine": "aerostat.machine",
+    "MachineDescription": "aerostat.description.machine",
     "MachineFailed": "hv.machine",
     "OutOfMemory": "hv.machine",
     "Program": "aerostat.machine",
+    "ProgramDescription": "aerostat.description.machine",
     "ProgramEnded": "hv.function_call",
     "Report": "hv.report",
     "Thread": "hv.thread",
@@ -55,6 +71,8 @@ def __getattr__(name: str) -> object:
 
 
 __all__ = [
-    "ArgumentsTooLong", "BadElf", "CheckFailed", "KvmUnavailable", "Machine", "MachineFailed", "OutOfMemory", "Program",
-    "ProgramEnded", "Report", "Thread", "UserFault", "Violation", "__version__", "invariant",
+    "ArgumentsTooLong", "BadElf", "CheckFailed", "ContainerDescription", "DescribedMachine", "DescriptionError",
+    "EndpointDescription", "HandleDescription", "KvmUnavailable", "Machine", "MachineDescription", "MachineFailed",
+    "OutOfMemory", "Program", "ProgramDescription", "ProgramEnded", "Report", "Thread", "UserFault", "Violation",
+    "__version__", "invariant",
 ]  # fmt: skip
