@@ -31,6 +31,7 @@ BATCHES = {
     "parallel": Batch(
         (
             "tests/lab/inside/test_host_kind.py",
+            "tests/hv/test_giants.py",
             "tests/hv/test_preemption.py",
             "tests/hv/test_translations.py",
         ),
@@ -38,6 +39,7 @@ BATCHES = {
     ),
     "attacks": Batch(("tests/aerostat/test_hostile.py",)),
     "isolation": Batch(("tests/aerostat/test_isolation.py",), processors=2),
+    "giants": Batch(("tests/aerostat/test_giants.py",), processors=2),
 }
 """Each run has four minutes. Python is about 13 times slower there than outside: split a batch before it needs more
 than half of that, because a busy host halves the speed again."""

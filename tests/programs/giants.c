@@ -195,26 +195,24 @@ static void container(void)
 
 static void quota(void)
 {
-    for (int i = 0; i < 2; i++) {
-        uint64_t blocks = 0;
+    uint64_t blocks = 0;
 
-        expect("mmap", aero_mmap(GIANT, AERO_GIANT_SIZE, BOTH), 0);
-        expect("mmap", aero_mmap(SECOND, AERO_GIANT_SIZE, BOTH), 0);
-        expect("mmap of a third", aero_mmap(THIRD, AERO_GIANT_SIZE, BOTH), -AERO_ENOMEM);
-        while (aero_mmap(THIRD + blocks * AERO_BLOCK_SIZE, AERO_BLOCK_SIZE, BOTH) == 0)
-            blocks++;
-        expect_true("hundreds of blocks are left", blocks > 300);
-        expect("munmap of the blocks", aero_munmap(THIRD, blocks * AERO_BLOCK_SIZE), 0);
-        /* One of the two in blocks, for there are not so many of those: it is split, and whole again. */
-        expect("munmap", aero_munmap(GIANT, AERO_GIANT_SIZE), 0);
-        expect("mmap by blocks", aero_mmap(THIRD + AERO_PAGE_SIZE, AERO_GIANT_SIZE + AERO_GIANT_SIZE / 4, BOTH), 0);
-        expect("mmap without a giant", aero_mmap(GIANT, AERO_GIANT_SIZE, BOTH), -AERO_ENOMEM);
-        expect("munmap of the blocks", aero_munmap(THIRD + AERO_PAGE_SIZE, AERO_GIANT_SIZE + AERO_GIANT_SIZE / 4), 0);
-        expect("mmap", aero_mmap(GIANT, AERO_GIANT_SIZE, BOTH), 0);
-        expect_true("it is zero", marked(GIANT, AERO_GIANT_SIZE, 0));
-        expect("munmap", aero_munmap(GIANT, AERO_GIANT_SIZE), 0);
-        expect("munmap", aero_munmap(SECOND, AERO_GIANT_SIZE), 0);
-    }
+    expect("mmap", aero_mmap(GIANT, AERO_GIANT_SIZE, BOTH), 0);
+    expect("mmap", aero_mmap(SECOND, AERO_GIANT_SIZE, BOTH), 0);
+    expect("mmap of a third", aero_mmap(THIRD, AERO_GIANT_SIZE, BOTH), -AERO_ENOMEM);
+    while (aero_mmap(THIRD + blocks * AERO_BLOCK_SIZE, AERO_BLOCK_SIZE, BOTH) == 0)
+        blocks++;
+    expect_true("hundreds of blocks are left", blocks > 300);
+    expect("munmap of the blocks", aero_munmap(THIRD, blocks * AERO_BLOCK_SIZE), 0);
+    /* One of the two in blocks, for there are not so many of those: it is split, and whole again. */
+    expect("munmap", aero_munmap(GIANT, AERO_GIANT_SIZE), 0);
+    expect("mmap by blocks", aero_mmap(THIRD + AERO_PAGE_SIZE, AERO_GIANT_SIZE + AERO_GIANT_SIZE / 4, BOTH), 0);
+    expect("mmap without a giant", aero_mmap(GIANT, AERO_GIANT_SIZE, BOTH), -AERO_ENOMEM);
+    expect("munmap of the blocks", aero_munmap(THIRD + AERO_PAGE_SIZE, AERO_GIANT_SIZE + AERO_GIANT_SIZE / 4), 0);
+    expect("mmap", aero_mmap(GIANT, AERO_GIANT_SIZE, BOTH), 0);
+    expect_true("it is zero", marked(GIANT, AERO_GIANT_SIZE, 0));
+    expect("munmap", aero_munmap(GIANT, AERO_GIANT_SIZE), 0);
+    expect("munmap", aero_munmap(SECOND, AERO_GIANT_SIZE), 0);
 }
 
 int main(int argc, char **argv)
