@@ -8,13 +8,28 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable
-from typing import Final
+from typing import Final, NamedTuple
 
 from abi.calls import BY_NAME, CALLS
 from abi.layout import USER_MIN
-from kernel.calls import System
+from kernel.calls import Operation, SpaceBusy, System
 from kernel.check import Checker
-from kernel.objects import ALIVE, BLOCKED, DEPTH_LIMIT, DEVICE, DOMAIN, ENDED, ENDING, HANDLES, NEW, PROCESS, Kernel
+from kernel.objects import (
+    ALIVE,
+    BLOCKED,
+    DEAD,
+    DEPTH_LIMIT,
+    DEVICE,
+    DOMAIN,
+    ENDED,
+    ENDING,
+    HANDLES,
+    NEW,
+    PROCESS,
+    THREAD,
+    Kernel,
+    Thread,
+)  # fmt: skip
 from kernel.specs import SPECIFICATIONS
 from tests.kernel.fuzz.arguments import arguments
 from tests.kernel.fuzz.dice import Dice
@@ -23,7 +38,8 @@ from tests.kernel.world import PLAIN, Transition, World
 Action = tuple[str, *tuple[str | int, ...]]
 """``("call", CORE, NAME, arguments ...)``: the thread that runs on this core makes a system call; ``("step", NAME,
 arguments ...)``: a single transition; ``("schedule" | "preempt", CORE)``; ``("spawn",)``, ``("start", PROCESS)``,
-``("end", PROCESS, STATUS)``, ``("collect", PROCESS)``, ``("lend", PROCESS)`` a device, ``("wake", THREAD)``: the
+``("go", CORE, STEPS)``: the call that the thread on this core is in goes on; ``("reap", STEPS)``: what ends is taken
+down; ``("end", PROCESS, STATUS)``, ``("collect", PROCESS)``, ``("lend", PROCESS)`` a device, ``("wake", THREAD)``: the
 host."""
 
 NOT_HERE: Final = {"debug_print": "reads the program's memory and prints it: the hypervisor's"}
@@ -37,11 +53,20 @@ NATIVE: Final = tuple(
 """Calls to choose from: those that end the caller are rarer, those with more to go wrong more frequent."""
 Shape = tuple[int, int, int, str]
 """A machine's blocks, cores, pages of quota, and the scene that is set in it first."""
+STRETCHES: Final = (100, 1, 1, 2, 3, 10, 1000)
+"""Steps of a call, or of an ending, that are done at a time."""
 FINAL: Final = frozenset(
     {"process_end", "process_exit", "container_kill", "container_end", "handle_drop", "thread_exit"}
 )
 """Transitions that leave something ending: made as calls, which then take it down."""
 STEPS: Final = tuple(sorted(set(SPECIFICATIONS) - FINAL))
+
+
+class Going(NamedTuple):
+    """A call in progress."""
+
+    operation: Operation
+    name: str
 
 
 class Run:
@@ -60,6 +85,8 @@ class Run:
         self._planted = planted
         self.system = System(self.k, self._step, self._started)
         self._calls = {name: getattr(self.system, name) for name in BY_NAME if name not in NOT_HERE}
+        self._going: dict[int, Going] = {}
+        """By thread: the call that it is in, which is done in steps."""
         self.outcomes: Counter[tuple[str, int]] = Counter()
         """How often each call returned each error, or (as 0) succeeded."""
         self.actions: list[Action] = []
@@ -74,7 +101,13 @@ class Run:
 
     def _step(self, transition: Transition, *arguments: int) -> int:
         if self._planted is not None: transition = self._planted[transition.__name__]
-        return self.w.checker.step(transition, *arguments)
+        result = self.w.checker.step(transition, *arguments)
+        for entry in self.k.journal:
+            written = entry[0]
+            if entry[1] == "state" and isinstance(written, Thread) and written.state in (0, DEAD):
+                going = self._going.pop(written.id, None)
+                if going is not None: self.system.operations.adopt(going.operation)
+        return result
 
     def _started(self, thread: int, entry: int, stack: int, argument: int) -> None:
         assert self.k.thread[thread].process != 0
@@ -93,7 +126,8 @@ class Run:
             return self._call(self._int(core), str(name), [self._int(value) for value in given])
         if what == "step":
             name, *given = numbers
-            return self.w.call(str(name), *(self._int(value) for value in given))
+            if self._unfinished(): return -1
+            return self._step(self.w.transitions[str(name)], *(self._int(value) for value in given))
         return self._host(what, [self._int(value) for value in numbers])
 
     @staticmethod
@@ -104,26 +138,60 @@ class Run:
     def _call(self, core: int, name: str, given: list[int]) -> int:
         t = self.k.core[core].current if core < self.k.cores else 0
         if t == 0: return -1
-        result = self.system.complete(self._calls[name](t, *given))
-        self.system.operations.drain()
+        if t in self._going: return -1
+        try:
+            result = self._calls[name](t, *given)
+        except SpaceBusy as busy:
+            busy.holder.advance(1)
+            return -1
+        if isinstance(result, int): return self._returned(name, result)
+        alive = self.k.page[t].kind == THREAD and self.k.thread[t].state != DEAD
+        if alive: self._going[t] = Going(result, name)
+        else: self.system.operations.adopt(result)
+        return 0
+
+    def _returned(self, name: str, result: int) -> int:
         assert result >= 0 or -result in DOCUMENTED[name], f"{name} returned {result}, which abi.calls does not say"
         self.outcomes[name, min(result, 0)] += 1
         return result
 
+    def _go_on(self, core: int, steps: int) -> int:
+        t = self.k.core[core].current if core < self.k.cores else 0
+        going = self._going.get(t)
+        if going is None or not going.operation.advance(steps): return -1
+        self._going.pop(t, None)
+        assert going.operation.result is not None
+        return self._returned(going.name, going.operation.result)
+
+    def _schedule(self, core: int) -> int:
+        """As a core does it: a thread whose process is ending does not run any more."""
+        t = self._step(self.w.transitions["schedule"], core)
+        if t > 0 and self.k.process[self.k.thread[t].process].state == ENDING: self.system.end_thread(t)
+        return t
+
+    def _unfinished(self) -> bool:
+        """Something is between two of its steps.  A single transition could then take away what it relies on, which
+        nobody but the kernel's own calls can do."""
+        operations = self.system.operations
+        return bool(self._going or operations.orphans or operations.holders or operations.endings)
+
     def _host(self, what: str, numbers: list[int]) -> int:
         k = self.k
-        if what in ("schedule", "preempt"): return self.w.call(what, *numbers)
+        if what == "preempt": return self._step(self.w.transitions[what], *numbers)
+        if what == "schedule": return self._schedule(*numbers)
+        if what == "go": return self._go_on(*numbers)
+        if what == "reap":
+            if self.system.operations.orphans: self.system.operations.reap(*numbers)
+            return 0
         if what == "spawn":
             s = self.system.spawn(self.k.root)
             return s if s < 0 else self.system.start_thread(s)
         o, *rest = numbers
-        if what == "wake": return self.w.call("thread_wake", o)
+        if what == "wake": return self._step(self.w.transitions["thread_wake"], o)
         if k.page[o].kind != PROCESS: return -1
         if what == "start": return self.system.start_thread(o)
         if what == "end":
-            result = self.system.end(o, *rest)
-            self.system.operations.drain()
-            return result
+            return self.system.end(o, *rest)
         if what == "collect": return self.system.collect(o)
         if what == "lend":
             device = self.system.add_device(k.process[o].container)
@@ -138,6 +206,7 @@ class Run:
         what = dice.roll()
         core = dice.roll() % k.cores
         R = k.core[core]
+        if what & 7 == 7 and self.system.operations.orphans: return ("reap", dice.pick(STRETCHES))
         if what >= 232: return self._from_outside(what, core, dice)
         if R.current == 0:
             if R.head != 0: return ("schedule", core)
@@ -147,6 +216,7 @@ class Run:
             R = k.core[core]
             if R.current == 0: return ("schedule", core)
         if what >= 200 and R.head != 0: return ("preempt", core)
+        if R.current in self._going: return ("go", core, dice.pick(STRETCHES))
         call = dice.pick(NATIVE)
         return ("call", core, call.name, *arguments(call, k, R.current, dice))
 
