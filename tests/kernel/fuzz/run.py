@@ -139,6 +139,7 @@ class Run:
         t = self.k.core[core].current if core < self.k.cores else 0
         if t == 0: return -1
         if t in self._going: return -1
+        given += [0] * (len(BY_NAME[name].arguments) - len(given))  # a case may be older than an argument
         try:
             result = self._calls[name](t, *given)
         except SpaceBusy as busy:
