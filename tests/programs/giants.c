@@ -4,11 +4,12 @@
  *   mixed        a range with pages, blocks and a 1 GiB page, mapped, protected and unmapped in one call each
  *   shared       a child reads and writes the parent's 1 GiB page, and still has it when the parent has not
  *   narrower     a child that may only read it ends when it writes
+ *   moved        one that a message carries to another container is its alone, and paid for there
  *   container    a container with a quota of one uses it, and has none after that
  *   quota        what two 1 GiB pages leave is given out in smaller ones, and all of it comes back
  *   write        writing to one that was made read-only ends the program
- *   use          reading one that was unmapped ends the program */
-#include "check.h"
+ *   use          using one that was unmapped ends the program */
+#include "scenes.h"
 
 #define GIANT 0x4000000000UL
 #define SECOND (GIANT + 4 * AERO_GIANT_SIZE)
@@ -48,12 +49,15 @@ static void whole(void)
     expect("mmap of a page in it", aero_mmap(GIANT + 77 * AERO_PAGE_SIZE, AERO_PAGE_SIZE, BOTH), -AERO_EEXIST);
     expect("mmap of a block in it", aero_mmap(GIANT + AERO_BLOCK_SIZE, AERO_BLOCK_SIZE, BOTH), -AERO_EEXIST);
     expect("mmap of it again", aero_mmap(GIANT, AERO_GIANT_SIZE, BOTH), -AERO_EEXIST);
-    expect("mmap across its end", aero_mmap(GIANT + AERO_GIANT_SIZE - AERO_PAGE_SIZE, 2 * AERO_PAGE_SIZE, BOTH), -AERO_EEXIST);
+    expect("mmap across its end",
+           aero_mmap(GIANT + AERO_GIANT_SIZE - AERO_PAGE_SIZE, 2 * AERO_PAGE_SIZE, BOTH), -AERO_EEXIST);
     expect("munmap of its first page", aero_munmap(GIANT, AERO_PAGE_SIZE), -AERO_EINVAL);
     expect("munmap of its first block", aero_munmap(GIANT, AERO_BLOCK_SIZE), -AERO_EINVAL);
     expect("munmap of its second half", aero_munmap(GIANT + AERO_GIANT_SIZE / 2, AERO_GIANT_SIZE / 2), -AERO_EINVAL);
-    expect("mprotect of a page in it", aero_mprotect(GIANT + 5 * AERO_PAGE_SIZE, AERO_PAGE_SIZE, AERO_READ), -AERO_EINVAL);
-    expect("mprotect of all but a page", aero_mprotect(GIANT, AERO_GIANT_SIZE - AERO_PAGE_SIZE, AERO_READ), -AERO_EINVAL);
+    expect("mprotect of a page in it",
+           aero_mprotect(GIANT + 5 * AERO_PAGE_SIZE, AERO_PAGE_SIZE, AERO_READ), -AERO_EINVAL);
+    expect("mprotect of all but a page",
+           aero_mprotect(GIANT, AERO_GIANT_SIZE - AERO_PAGE_SIZE, AERO_READ), -AERO_EINVAL);
     expect_true("nothing of that has changed it", marked(GIANT, AERO_GIANT_SIZE, 7));
 
     expect("mprotect", aero_mprotect(GIANT, AERO_GIANT_SIZE, AERO_READ), 0);
@@ -135,13 +139,15 @@ static int64_t with_a_child(int (*function)(void *), uint64_t protection, bool k
     must("aero_child_create", aero_child_create(&made, 0));
     must("mmap", aero_mmap(GIANT, AERO_GIANT_SIZE, BOTH));
     mark(GIANT, AERO_GIANT_SIZE, 5);
-    expect("process_share of a part", aero_process_share(made.process, GIANT, AERO_BLOCK_SIZE, GIANT, protection), -AERO_EINVAL);
+    expect("process_share of a part",
+           aero_process_share(made.process, GIANT, AERO_BLOCK_SIZE, GIANT, protection), -AERO_EINVAL);
     expect("process_share to where it does not fit",
            aero_process_share(made.process, GIANT, AERO_GIANT_SIZE, SECOND + AERO_BLOCK_SIZE, protection), -AERO_EINVAL);
     expect("process_share with more than the parent may",
            aero_process_share(made.process, GIANT, AERO_GIANT_SIZE, SECOND, BOTH | AERO_EXECUTE), -AERO_EINVAL);
     expect("process_share", aero_process_share(made.process, GIANT, AERO_GIANT_SIZE, SECOND, protection), 0);
-    expect("process_share to where it is", aero_process_share(made.process, GIANT, AERO_GIANT_SIZE, SECOND, protection), -AERO_EEXIST);
+    expect("process_share to where it is",
+           aero_process_share(made.process, GIANT, AERO_GIANT_SIZE, SECOND, protection), -AERO_EEXIST);
     if (!keep)
         expect("munmap of the parent's", aero_munmap(GIANT, AERO_GIANT_SIZE), 0);
     must("aero_child_start", aero_child_start(&made, function, (void *)SECOND));
@@ -163,6 +169,57 @@ static void narrower(void)
 {
     expect("the child's status", with_a_child(writes_it, AERO_READ, true), 139);
     expect_true("the child has not written", marked(GIANT, AERO_GIANT_SIZE, 5));
+}
+
+static int takes_it(void *argument)
+{
+    struct aero_message message = {0};
+
+    if (aero_message_accept(SECOND, AERO_GIANT_SIZE + AERO_PAGE_SIZE, 0))
+        return 2;
+    if (aero_message_receive((aero_handle)argument, AERO_FOREVER, &message) || message.object != SECOND)
+        return 3;
+    if (!marked(SECOND, AERO_GIANT_SIZE, 5))
+        return 4;
+    mark(SECOND, AERO_GIANT_SIZE, 6);
+    /* It is paid for here: there is no quota for another one. */
+    return aero_mmap(THIRD, AERO_GIANT_SIZE, BOTH) == -AERO_ENOMEM ? 0 : 5;
+}
+
+static int64_t move_to(aero_handle container, uint64_t address, uint64_t length, int64_t expected)
+{
+    struct aero_child taker = new_child(container);
+    aero_handle endpoint = new_endpoint();
+    struct aero_message message = {.item = AERO_MOVE(length, BOTH), .object = address};
+
+    start(&taker, takes_it, give(&taker, endpoint, AERO_RECEIVE));
+    expect("message_send", aero_message_send(endpoint, AERO_FOREVER, &message), expected);
+    if (expected)
+        expect("process_kill", aero_process_kill(taker.process), 0);
+    return aero_child_wait(&taker);
+}
+
+static void moved(void)
+{
+    aero_handle rich = (aero_handle)must("container_create", aero_container_create(60, 0, 1, 0));
+    aero_handle poor = (aero_handle)must("container_create", aero_container_create(60, 0, 0, 0));
+
+    expect("mmap", aero_mmap(GIANT, AERO_GIANT_SIZE, BOTH), 0);
+    expect("mmap without a giant", aero_mmap(THIRD, AERO_GIANT_SIZE, BOTH), -AERO_ENOMEM);
+    mark(GIANT, AERO_GIANT_SIZE, 5);
+    expect("a taker without quota", move_to(poor, GIANT, AERO_GIANT_SIZE, -AERO_ENOMEM), 137);
+    expect("a taker of half", move_to(rich, GIANT, AERO_GIANT_SIZE / 2, -AERO_EINVAL), 137);
+    expect_true("it is as it was", marked(GIANT, AERO_GIANT_SIZE, 5));
+    expect("a taker", move_to(rich, GIANT, AERO_GIANT_SIZE, 0), 0);
+    expect("munmap of what has gone", aero_munmap(GIANT, AERO_GIANT_SIZE), -AERO_EFAULT);
+    /* What the sender no longer has, it no longer pays for. */
+    expect("mmap", aero_mmap(GIANT, AERO_GIANT_SIZE, BOTH), 0);
+    expect_true("it is another one", marked(GIANT, AERO_GIANT_SIZE, 0));
+    expect("munmap", aero_munmap(GIANT, AERO_GIANT_SIZE), 0);
+    expect("container_kill", aero_container_kill(rich), 0);
+    expect("container_kill", aero_container_kill(poor), 0);
+    for (uint64_t i = 0; i < 2; i++)
+        expect("mmap", aero_mmap(GIANT + i * AERO_GIANT_SIZE, AERO_GIANT_SIZE, BOTH), 0);
 }
 
 static int maps_its_own(void *argument)
@@ -215,33 +272,38 @@ static void quota(void)
     expect("munmap", aero_munmap(SECOND, AERO_GIANT_SIZE), 0);
 }
 
+/* Reads or writes where it may not any more. */
+static void reach(int64_t taken)
+{
+    must("what takes it away", taken);
+    *word_at(GIANT + AERO_GIANT_SIZE / 2) = 1;
+    wrong("it went on", 0, 1);
+}
+
+static void map_and_mark(void)
+{
+    must("mmap", aero_mmap(GIANT, AERO_GIANT_SIZE, BOTH));
+    mark(GIANT, AERO_GIANT_SIZE, 1);
+}
+
+static void write_it(void)
+{
+    map_and_mark();
+    reach(aero_mprotect(GIANT, AERO_GIANT_SIZE, AERO_READ));
+}
+
+static void use_it(void)
+{
+    map_and_mark();
+    reach(aero_munmap(GIANT, AERO_GIANT_SIZE));
+}
+
 int main(int argc, char **argv)
 {
-    const char *what = argc > 1 ? argv[1] : "";
+    static const struct scene scenes[] = {
+        {"whole", whole},         {"mixed", mixed}, {"shared", shared},  {"narrower", narrower}, {"moved", moved},
+        {"container", container}, {"quota", quota}, {"write", write_it}, {"use", use_it},
+    };
 
-    if (strcmp(what, "whole") == 0)
-        whole();
-    else if (strcmp(what, "mixed") == 0)
-        mixed();
-    else if (strcmp(what, "shared") == 0)
-        shared();
-    else if (strcmp(what, "narrower") == 0)
-        narrower();
-    else if (strcmp(what, "container") == 0)
-        container();
-    else if (strcmp(what, "quota") == 0)
-        quota();
-    else {
-        must("mmap", aero_mmap(GIANT, AERO_GIANT_SIZE, BOTH));
-        mark(GIANT, AERO_GIANT_SIZE, 1);
-        if (strcmp(what, "write") == 0)
-            must("mprotect", aero_mprotect(GIANT, AERO_GIANT_SIZE, AERO_READ));
-        else
-            must("munmap", aero_munmap(GIANT, AERO_GIANT_SIZE));
-        if (strcmp(what, "write") != 0)
-            (void)*word_at(GIANT + AERO_GIANT_SIZE / 2);
-        *word_at(GIANT + AERO_GIANT_SIZE / 2) = 1;
-        wrong("it went on", 0, 1);
-    }
-    return verdict("giants");
+    return play(scenes, sizeof scenes / sizeof *scenes, argc, argv);
 }
