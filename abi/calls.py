@@ -121,7 +121,8 @@ CALLS: Final[tuple[Call, ...]] = (
             _RANGE_ERROR,
             (EINVAL, "unknown bits in protection"),
             (EEXIST, "a page of the range is mapped"),
-            (ENOMEM, "the container's quota does not cover the pages and their page tables"),
+            (ENOMEM, "the container's quota does not cover the pages and their page tables, or no longer does before "
+             "all are mapped: then none stay"),
         ),
         "Maps zeroed pages at exactly this range.  Whole aligned 1 GiB and 2 MiB stretches are mapped by pages of that "
         "size while the quota has them.",
@@ -136,7 +137,8 @@ CALLS: Final[tuple[Call, ...]] = (
             (EFAULT, "a page of the range is not mapped"),
             (EINVAL, "the range cuts a 2 MiB or 1 GiB page"),
         ),
-        "Removes the mappings.  A page that nothing maps any more is zeroed and its charge refunded.",
+        "Removes the mappings.  A page that nothing maps any more is zeroed and its charge refunded.  Other threads "
+        "run meanwhile; what they call on the same address space comes before or after the whole.",
     ),
     Call(
         0x1005,
@@ -292,8 +294,9 @@ CALLS: Final[tuple[Call, ...]] = (
             (ESRCH, "no such handle, or not a container's"),
             (EBUSY, "it is ending already"),
         ),
-        "Ends a container with all below it: every process, every page; the quota comes back.  Pages that others still "
-        "map pass to the caller's container.",
+        "Ends a container with all below it: every process, every page.  It returns when all is gone and the quota is "
+        "back; if its thread is ended before, the rest goes on all the same.  Pages that others still map pass to the "
+        "caller's container.",
     ),
     Call(
         0x1010,
@@ -474,7 +477,7 @@ CALLS: Final[tuple[Call, ...]] = (
             (ECHILD, "it has ended"),
         ),
         "Ends a process with all its descendants, and the containers that they created, whatever they do; its status "
-        "is 137.  The handle stays open until process_wait.",
+        "is 137.  It returns when all is gone.  The handle stays open until process_wait.",
     ),
     Call(
         0x1022,

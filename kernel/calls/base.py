@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from abi.errors import EPIPE, ESRCH, OK
 from kernel.calls.operations import Operation, Operations
-from kernel.objects import ENDPOINT, Kernel
+from kernel.objects import ALIVE, ENDPOINT, NEW, Kernel
 
 if TYPE_CHECKING:
     from kernel import handles, message, page_allocator
@@ -28,10 +28,14 @@ class Calls:
         self.k = k
         self.step = step
         self.started = started
-        self.operations = Operations()
+        self.operations = Operations(self.alive)
         self.busy = self.operations.holders
         """By process: the operation that is changing its address space.  What changes an address space and is no
         operation itself (a single page, say) has to look here first, and becomes one if it is (``Operations.hold``)."""
+
+    def alive(self, s: int) -> bool:
+        """Process s has not begun to end."""
+        return self.k.process[s].state in (NEW, ALIVE)
 
     @staticmethod
     def complete(begun: int | Operation) -> int:

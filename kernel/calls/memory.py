@@ -51,8 +51,8 @@ class MemoryCalls(Calls):
         return Operation(self._map, s, first, first + pages, permission, largest)
 
     def _map(self, this: Operation, s: int, first: int, end: int, permission: int, largest: int) -> Steps:
-        yield from self.operations.hold(this, s)
         try:
+            yield from self.operations.hold(this, s)
             for v, count in cut(first, end, whole(first, end, GIANT_PAGES)):
                 if not self.vacant(s, v, count): return -EEXIST
                 yield None
@@ -215,8 +215,8 @@ class MemoryCalls(Calls):
         return Operation(self._unmap, s, v, (address + length) >> PAGE_SHIFT)
 
     def _unmap(self, this: Operation, s: int, first: int, end: int) -> Steps:
-        yield from self.operations.hold(this, s)
         try:
+            yield from self.operations.hold(this, s)
             refusal = yield from self._all_mapped(s, first, end)
             if refusal != OK: return refusal
             v = first
@@ -252,8 +252,8 @@ class MemoryCalls(Calls):
         return Operation(self._protect, s, v, (address + length) >> PAGE_SHIFT, permission)
 
     def _protect(self, this: Operation, s: int, first: int, end: int, permission: int) -> Steps:
-        yield from self.operations.hold(this, s)
         try:
+            yield from self.operations.hold(this, s)
             refusal = yield from self._all_mapped(s, first, end)
             if refusal != OK: return refusal
             v = first
@@ -294,12 +294,11 @@ class MemoryCalls(Calls):
     ) -> Steps:
         k = self.k
         s = k.thread[t].process
-        yield from self.operations.hold(this, s, d)
         shared = first
         try:
+            yield from self.operations.hold(this, s, d)
             # While it waited for the address spaces, another thread may have closed the handle.
             if self.named(t, handle, PROCESS) != d: return -ESRCH
-            if k.process[d].state not in (NEW, ALIVE): return -ECHILD
             refusal = yield from self._can_be_shared(s, first, end, d, target, permission)
             if refusal != OK: return refusal
             while shared < end:

@@ -106,7 +106,9 @@ class Operations:
     """The operations of one kernel: which address spaces they hold, what is being taken down, and which of them no
     thread goes on with."""
 
-    def __init__(self) -> None:
+    def __init__(self, alive: Callable[[int], bool]) -> None:
+        self._alive = alive
+        """Whether a process has not begun to end."""
         self.holders: dict[int, Operation] = {}
         """By process: the operation that is changing its address space."""
         self.endings: dict[int, Operation] = {}
@@ -119,13 +121,16 @@ class Operations:
     # For operations.
 
     def hold(self, operation: Operation, *processes: int) -> Generator[Operation, None, None]:
-        """Takes the address spaces of these processes for an operation, all at once, when nobody has one of them.  To
-        be followed by ``try``, and ``release`` in its ``finally``.
+        """Takes the address spaces of these processes for an operation, all at once, when nobody has one of them.  In
+        a ``try`` with ``release`` in its ``finally``.
 
         Anything may have happened when it is through: what the operation relies on has to be looked at only then.
-        From then on SpaceLost may be raised at any ``yield``, and it must not wait for others."""
+        SpaceLost is raised if one of the processes is ending, and may be at any later ``yield``; and from now on the
+        operation must not wait for others."""
         while others := [self.holders[s] for s in processes if s in self.holders]:
             yield others[0]
+        for s in processes:
+            if not self._alive(s): raise SpaceLost(s)
         for s in processes:
             self.holders[s] = operation
         operation.spaces = processes

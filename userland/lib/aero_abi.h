@@ -195,13 +195,14 @@ static inline int64_t aero_thread_yield(void)
  *   -AERO_EINVAL: not page aligned, empty, or outside 0x10000 .. 0x7f7fffffffff
  *   -AERO_EINVAL: unknown bits in protection
  *   -AERO_EEXIST: a page of the range is mapped
- *   -AERO_ENOMEM: the container's quota does not cover the pages and their page tables */
+ *   -AERO_ENOMEM: the container's quota does not cover the pages and their page tables, or no longer does before all are mapped: then none stay */
 static inline int64_t aero_mmap(uint64_t address, uint64_t length, uint64_t protection)
 {
     return aero_syscall(AERO_CALL_mmap, address, length, protection, 0, 0, 0);
 }
 
-/* Removes the mappings.  A page that nothing maps any more is zeroed and its charge refunded.
+/* Removes the mappings.  A page that nothing maps any more is zeroed and its charge refunded.  Other threads run
+ * meanwhile; what they call on the same address space comes before or after the whole.
  *   address: first address, a multiple of 4096
  *   length: bytes, a positive multiple of 4096
  * Returns 0, or
@@ -341,8 +342,9 @@ static inline int64_t aero_container_create(uint64_t pages, uint64_t blocks, uin
     return aero_syscall(AERO_CALL_container_create, pages, blocks, giants, cores, 0, 0);
 }
 
-/* Ends a container with all below it: every process, every page; the quota comes back.  Pages that others still
- * map pass to the caller's container.
+/* Ends a container with all below it: every process, every page.  It returns when all is gone and the quota is
+ * back; if its thread is ended before, the rest goes on all the same.  Pages that others still map pass to the
+ * caller's container.
  *   handle: a handle of the calling process
  * Returns 0, or
  *   -AERO_ESRCH: no such handle, or not a container's
@@ -568,7 +570,7 @@ static inline int64_t aero_thread_kill(uint64_t handle)
 }
 
 /* Ends a process with all its descendants, and the containers that they created, whatever they do; its status is
- * 137.  The handle stays open until process_wait.
+ * 137.  It returns when all is gone.  The handle stays open until process_wait.
  *   handle: a handle of the calling process
  * Returns 0, or
  *   -AERO_ESRCH: no such handle, or not a process's
