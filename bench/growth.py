@@ -151,7 +151,7 @@ def depth_bytes() -> tuple[float, float]:
     try:
         for depth in range(DEPTH_LIMIT, 0, -1):
             before = tracemalloc.get_traced_memory()[0]
-            handle = system.container_create(t, 8 * depth, 0, 0, 0)
+            handle = system.complete(system.container_create(t, 8 * depth, 0, 0, 0))
             taken.append(tracemalloc.get_traced_memory()[0] - before)
             child = system.process_create_in(t, handle)
             assert system.process_start(t, child, USER_MIN, USER_MIN, 0) == 0

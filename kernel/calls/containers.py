@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Final
 
 from abi.errors import ENOMEM, OK
 from kernel.calls.endings import Endings
-from kernel.calls.operations import Operation
+from kernel.calls.operations import Operation, Steps
 from kernel.objects import CONTAINER
 
 if TYPE_CHECKING:
@@ -21,17 +21,27 @@ LARGEST_QUOTA: Final = 1 << 40
 class ContainerCalls(Endings):
     """container_create, container_kill, container_query, process_create_in; and what the host asks of a container."""
 
-    def container_create(self, t: int, pages: int, blocks: int, giants: int, cores: int) -> int:
-        k = self.k
-        c = k.process[k.thread[t].process].container
-        C = k.container[c]
-        if max(pages, blocks, giants) > LARGEST_QUOTA or 0 < cores >= C.core_count: return -ENOMEM
+    def container_create(self, t: int, pages: int, blocks: int, giants: int, cores: int) -> int | Operation:
+        c = self.k.process[self.k.thread[t].process].container
+        if max(pages, blocks, giants) > LARGEST_QUOTA or 0 < cores >= self.k.container[c].core_count: return -ENOMEM
         self.fund_container(c, pages, blocks)
-        refused = container.creation_error(k, t, pages, blocks, giants)
-        if refused: return refused
-        self.clear_cores(c, cores)
+        if cores == 0: return self.step(container.container_create, t, pages, blocks, giants)
+        return Operation(self._create_with_cores, t, pages, blocks, giants, cores)
+
+    def _create_with_cores(self, this: Operation, t: int, pages: int, blocks: int, giants: int, cores: int) -> Steps:
+        """Moves threads from the cores that are to be given until none is left there; then creates the container and
+        gives them to it at once.  Till then nothing has changed but where threads run."""
+        k = self.k
+        s = k.thread[t].process
+        c = k.process[s].container
+        while True:
+            if cores >= k.container[c].core_count: return -ENOMEM
+            refused = container.creation_error(k, t, pages, blocks, giants)
+            if refused: return refused
+            if not self.clear_cores(c, cores): break
+            yield None
         handle = self.step(container.container_create, t, pages, blocks, giants)
-        self.give_cores(handles.object_of(k, k.thread[t].process, handle % 65536, handle >> 16), cores)
+        self.give_cores(handles.object_of(k, s, handle % 65536, handle >> 16), cores)
         return handle
 
     def fund_container(self, c: int, pages: int, blocks: int) -> None:
@@ -52,18 +62,20 @@ class ContainerCalls(Endings):
         self.fund_container(c, pages, blocks)
         n = self.step(hosting.container_spawn, c, pages, blocks, giants)
         if n > 0:
-            self.clear_cores(c, cores)
+            while self.clear_cores(c, cores): pass
             self.give_cores(n, cores)
         return n
 
-    def clear_cores(self, c: int, count: int) -> None:
-        """Moves all threads from the last so many cores of container c to the others in turn."""
+    def clear_cores(self, c: int, count: int) -> bool:
+        """Moves a thread from the last so many cores of container c to one of the others.  False if there is none."""
         C = self.k.container[c]
         left = C.core_count - count
         for i in range(left, C.core_count):
             R = self.k.core[C.cores[i]]
-            while R.placed_count:
-                self.step(placement.thread_move, R.placed[R.placed_count - 1], R.placed_count % left)
+            if R.placed_count == 0: continue
+            self.step(placement.thread_move, R.placed[R.placed_count - 1], R.placed_count % left)
+            return True
+        return False
 
     def container_query(self, t: int, handle: int, what: int) -> int:
         return self.step(container.container_query, t, handle % 65536, handle >> 16, what)

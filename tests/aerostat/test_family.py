@@ -28,6 +28,12 @@ def shared(request: pytest.FixtureRequest) -> Iterator[Machine]:
         yield machine
 
 
+def test_thousands_of_threads_and_processes() -> None:
+    with Machine("128M", cores=2) as machine:
+        assert succeeds(machine, "tests/family", "thousands", "4000", "3000", linux=False) == "thousands: ok\n"
+        assert_idle(machine)
+
+
 @pytest.mark.parametrize("scene", SCENES)
 def test_scene(shared: Machine, scene: str) -> None:
     assert succeeds(shared, "tests/family", scene, linux=False) == f"{scene}: ok\n"

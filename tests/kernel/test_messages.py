@@ -111,7 +111,7 @@ def make(blocks: int = 8, pages_each: int = 60, blocks_each: int = 1) -> Scene:
     endpoint = system.endpoint_create(t)
     parties = []
     for core, rights in ((0, SEND | GRANT), (1, SEND | RECEIVE | GRANT)):
-        container = system.container_create(t, pages_each, blocks_each, 0, 0)
+        container = system.complete(system.container_create(t, pages_each, blocks_each, 0, 0))
         process = system.process_create_in(t, container)
         handle = system.handle_give(t, process, endpoint, rights)
         assert min(container, process, handle) > 0

@@ -470,6 +470,37 @@ static void ask(void)
     expect("containers left", aero_container_query(0, AERO_QUERY_CONTAINERS), 0);
 }
 
+/* --- Thousands --- */
+
+/* A thread that needs no stack: its argument is its status. */
+void ends(void);
+__asm__(".globl ends\nends: mov $0x1007, %eax\nsyscall\nud2\n");
+_Static_assert(AERO_CALL_thread_exit == 0x1007, "the number above");
+
+/* As many threads at once, and as many processes, each with one page. */
+static int thousands(uint64_t threads, uint64_t processes)
+{
+    static aero_handle handles[4096];
+    uint64_t page = (uint64_t)ends & ~(AERO_PAGE_SIZE - 1);
+    int64_t used = aero_container_query(0, AERO_QUERY_PAGES_USED);
+
+    if (threads > 4096 || processes > 4096)
+        return 2;
+    for (uint64_t i = 0; i < threads; i++)
+        handles[i] = (aero_handle)must("thread_create", aero_thread_create((void *)ends, (void *)AERO_USER_MIN, i));
+    for (uint64_t i = 0; i < threads; i++)
+        expect("a thread's status", aero_thread_join(handles[i]), (int64_t)i);
+    for (uint64_t i = 0; i < processes; i++) {
+        handles[i] = (aero_handle)must("process_create", aero_process_create());
+        must("process_share", aero_process_share(handles[i], page, AERO_PAGE_SIZE, page, AERO_READ | AERO_EXECUTE));
+        must("process_start", aero_process_start(handles[i], (void *)ends, (void *)AERO_USER_MIN, i));
+    }
+    for (uint64_t i = 0; i < processes; i++)
+        expect("a process's status", aero_process_wait(handles[i]), (int64_t)i);
+    expect("pages used afterwards", aero_container_query(0, AERO_QUERY_PAGES_USED), used);
+    return verdict("thousands");
+}
+
 static const struct scene {
     const char *name;
     void (*play)(void);
@@ -497,6 +528,8 @@ static const struct scene {
 
 int main(int argc, char **argv)
 {
+    if (argc == 4 && strcmp(argv[1], "thousands") == 0)
+        return thousands(number_or(argv[2], 0), number_or(argv[3], 0));
     for (size_t i = 0; argc > 1 && i < sizeof scenes / sizeof scenes[0]; i++)
         if (strcmp(argv[1], scenes[i].name) == 0) {
             scenes[i].play();
