@@ -9,7 +9,7 @@ STATIC_PACKAGES := gcc=gcc make=make musl-gcc=musl-tools busybox=busybox-static
 LAB_PACKAGES := qemu-system-x86_64=qemu-system-x86 setpriv=util-linux
 BUSYBOX = $(firstword $(wildcard /bin/busybox /usr/bin/busybox) busybox)
 
-.PHONY: all help packages lab-packages setup native userland kernel compiled run test quick lint verify soak fuzz mutate lab bench clean
+.PHONY: all help packages lab-packages setup native userland kernel compiled run test quick lint verify soak fuzz mutate mutate-transitions lab bench clean
 .DEFAULT_GOAL := all
 
 all: compiled  ## build everything; leaves the command at .venv/bin/aerostat
@@ -70,7 +70,11 @@ bench: all  ## the benchmarks of exits and of native calls: ratios against floor
 fuzz: setup  ## random system calls on the kernel alone, until Ctrl-C; what fails is kept in tests/kernel/fuzz/cases
 	@$(BIN)/python -m tests.kernel.fuzz
 
-mutate: all  ## every small change of a kernel transition, and whether specifications and invariants notice (minutes)
+mutate: setup  ## 300 changes of kernel/ by cosmic-ray's operators, and which of them tests and checks notice (an hour)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements-mutate.txt
+	@$(BIN)/python -W ignore -m tests.mutation
+
+mutate-transitions: setup  ## every small change of a transition, and whether the check of that very step notices
 	@$(BIN)/python -m tests.kernel.mutate
 
 verify soak:
