@@ -366,6 +366,7 @@ def endpoint_signal(k: Kernel, e: int) -> int:
         U = k.thread[u]
         U.waits = 0
         enqueue(k, u)
+        free_if_unused(k, e)
         return OK
     E.signals = E.signals + 1
     return OK

@@ -316,11 +316,13 @@ def message_cancel(old: State, new: State, f: Frame, result: int, t: int, error:
 
 @specification
 def endpoint_signal(old: State, new: State, f: Frame, result: int, e: int) -> bool:
-    """The first who waits to receive is ready; or there is a signal more."""
+    """The first who waits to receive is ready, and an endpoint that nothing names and nobody waits at is gone; or there
+    is a signal more."""
     if old.page[e].kind != ENDPOINT: return result == -EINVAL
     E = old.endpoint[e]
     if E.head and E.receiving:
         if result != 0 or not left_queue(old, new, f, E.head, 0): return False
+        if not endpoint_freed_if_unused(old, new, f, e, E.references): return False
         return queued_last(old, new, f, E.head, old.thread[E.head].core)
     f.may("endpoint", e, "signals")
     return bool(result == 0 and new.endpoint[e].signals == E.signals + 1)

@@ -151,9 +151,9 @@ def test_a_program_whose_file_shrinks_while_it_is_loaded(tmp_path: Path) -> None
         hypervisor = machine.hypervisor
         spawn = hypervisor.system.spawn
 
-        def shrink() -> int:
+        def shrink(container: int) -> int:
             path.write_bytes(HELLO.read_bytes()[:4096])
-            return spawn()
+            return spawn(container)
 
         hypervisor.system.spawn = shrink  # type: ignore[method-assign]
         with pytest.raises(BadElf, match="became shorter"):

@@ -14,6 +14,7 @@ from abi.layout import PAGE_SHIFT, SYSTEM_SLOT
 from aerostat import CheckFailed, Machine
 from aerostat.machine import Program
 from hv.page_tables import LARGE, NO_EXECUTE, PRESENT, USER, WRITABLE
+from kernel.calls import sizes
 from kernel.objects import BLOCKED, FREE, MAPPED, TABLE, Kernel, Object, Page
 from tests.aerostat.programs import (
     API,
@@ -115,6 +116,9 @@ def break_transition(monkeypatch: pytest.MonkeyPatch, module: object, name: str,
 
     broken.__name__ = name
     monkeypatch.setattr(module, name, broken)
+    for by_size in (sizes.MAP, sizes.UNMAP, sizes.PROTECT, sizes.SHARE, sizes.GRANT):
+        for count, transition in by_size.items():
+            if transition is real: monkeypatch.setitem(by_size, count, broken)
 
 
 @pytest.mark.parametrize("cores", [1, 2])

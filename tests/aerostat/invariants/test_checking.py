@@ -626,7 +626,7 @@ def test_a_file_compiled_without_types(tmp_path: Path, new_machine: NewMachine) 
 @pytest.mark.parametrize(
     ("arguments", "keywords", "said"),
     [
-        (("thing",), {}, "there are no kernel objects of kind 'thing', but page, block, container"),
+        (("thing",), {}, "there are no kernel objects of kind 'thing', but page, block, giant, container"),
         ((), {"every": 0}, "every=0 is neither 'exit' nor a number from 1 on"),
         ((), {"every": "call"}, "every='call' is neither"),
         ((), {"every": True}, "every=True is neither"),

@@ -719,6 +719,15 @@ def signal_for_one_who_waits(w: World) -> Arguments:
 
 
 @case("endpoint_signal")
+def signal_for_the_last_at_an_endpoint(w: World) -> Arguments:
+    m = meeting(w)
+    w.do("timer_bind", m.t, *m.handle, 1)
+    w.do("message_receive", w.run(m.u), *m.handle, 1, 0)
+    w.do("handle_close", w.run(m.t), *m.handle)
+    return (m.e,)
+
+
+@case("endpoint_signal")
 def signal_for_later(w: World) -> Arguments:
     return (sender_waits(w).e,)
 
