@@ -20,14 +20,14 @@ def big(new_machine: NewMachine, cores: int) -> Machine:
 @CORES
 def test_other_threads_go_on_during_a_long_munmap(new_machine: NewMachine, cores: int) -> None:
     machine = big(new_machine, cores)
-    assert succeeds(machine, "tests/long", "others", "10240", linux=False) == "long: ok\n"
+    assert succeeds(machine, "tests/long", "others", "24576", linux=False) == "long: ok\n"
     assert_idle(machine)
 
 
 @CORES
 def test_thread_killed_by_another_in_the_middle_of_a_long_munmap(new_machine: NewMachine, cores: int) -> None:
     machine = big(new_machine, cores)
-    assert succeeds(machine, "tests/long", "kill", "8192", linux=False) == "long: ok\n"
+    assert succeeds(machine, "tests/long", "kill", "24576", linux=False) == "long: ok\n"
     assert_idle(machine)
 
 
@@ -59,17 +59,17 @@ def test_others_go_on_while_a_large_program_is_taken_down(new_machine: NewMachin
     machine = big(new_machine, cores)
     hypervisor = machine.hypervisor
     with Pipe() as output:
-        large = machine.spawn(built("tests/long"), ["long", "keep", "8192"], stdout=output.fd, linux=False)
+        large = machine.spawn(built("tests/long"), ["long", "keep", "24576"], stdout=output.fd, linux=False)
         output.until("mapped")
         other = machine.spawn(built("tests/spin"), ["spin", "calls"], linux=False)
         while not other.process.threads or hypervisor.exits() == 0: pass
         with hypervisor.lock:
             hypervisor.end_process(large.process, 137, "killed")
             assert large.status is None
-            assert hypervisor.statistics()["pages_used"] > 8192
+            assert hypervisor.statistics()["pages_used"] > 24576
             exits = hypervisor.exits()
         assert wait(large) == 137
-        assert hypervisor.exits() - exits >= 100
+        assert hypervisor.exits() - exits >= 20
         other.kill()
         assert wait(other) == 137
     assert_idle(machine)
