@@ -105,8 +105,6 @@ def take_block(k: Kernel) -> int:
         g = take_giant(k)
         G = k.giant[g]
         G.kind = GIANT_SPLIT
-        G.carved = 0
-        G.listed = 0
         m.free_blocks = m.free_blocks + GIANT_BLOCKS
         list_partial_giant(k, g)
     g = m.partial_giant_stack[m.partial_giant_count]

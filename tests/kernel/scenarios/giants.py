@@ -177,6 +177,17 @@ def giant_becomes_free(w: World) -> Arguments:
     return (s, *indices(W)[:3])
 
 
+@case("unmap_block", blocks=TWO)
+def giant_becomes_free_where_others_came_back(w: World) -> Arguments:
+    s = use_up_blocks(w)
+    w.do("giant_split", w.k.root)
+    for i in range(3):
+        w.map_block(s, W + 512 * i)
+    for i in (1, 0):
+        w.do("unmap_block", s, *indices(W + 512 * i)[:3])
+    return (s, *indices(W + 1024)[:3])
+
+
 @case("unmap_block", blocks=AND_FIVE)
 def all_blocks_of_the_last_giant_are_free(w: World) -> Arguments:
     """They stay blocks: it is none that could be mapped as a whole."""
@@ -515,6 +526,12 @@ def block_into_a_giant(w: World) -> Arguments:
 
 @case("giant_split", blocks=TWO)
 def has_a_giant(w: World) -> Arguments:
+    return (w.k.root,)
+
+
+@case("giant_split", blocks=TWO)
+def has_one_giant(w: World) -> Arguments:
+    w.limit(100, 510, 1)
     return (w.k.root,)
 
 
