@@ -62,6 +62,13 @@ def giant_that_was_split_before(w: World) -> Arguments:
     return (s, *indices(G)[:2], 7)
 
 
+@case("map_giant", blocks=TWO)
+def last_giant_of_the_quota(w: World) -> Arguments:
+    s = w.process()
+    w.limit(1, 0, 1)
+    return (s, *indices(G)[:2], 1)
+
+
 @case("map_giant", "EINVAL", blocks=TWO)
 def giant_in_the_machines_own_slot(w: World) -> Arguments:
     return (w.process(), 255, 0, 7)
