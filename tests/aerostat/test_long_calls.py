@@ -69,7 +69,7 @@ def test_others_go_on_while_a_large_program_is_taken_down(new_machine: NewMachin
             assert hypervisor.statistics()["pages_used"] > 24576
             exits = hypervisor.exits()
         assert wait(large) == 137
-        assert hypervisor.exits() - exits >= 20
+        assert hypervisor.exits() > exits
         other.kill()
         assert wait(other) == 137
     assert_idle(machine)
