@@ -42,5 +42,5 @@ BATCHES = {
     "isolation": Batch(("tests/aerostat/test_isolation.py",), processors=2),
     "giants": Batch(("tests/aerostat/test_giants.py",), processors=2),
 }
-"""Each run has four minutes. Python is about 13 times slower there than outside: split a batch before it needs more
+"""Each run has eight minutes. Python is about 13 times slower there than outside: split a batch before it needs more
 than half of that, because a busy host halves the speed again."""

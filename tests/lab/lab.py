@@ -72,7 +72,7 @@ class LabResult:
 def run(
     files: Sequence[str],
     *,
-    timeout: float = 240,
+    timeout: float = 480,
     smp: int = 1,
     memory_mb: int = 2048,
     follow: Callable[[str], None] | None = None,
