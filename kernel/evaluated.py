@@ -12,8 +12,8 @@ from kernel.objects import Kernel, Object
 from kernel.written import Tally, Written
 
 _FOLDER: Final = os.path.dirname(os.path.abspath(__file__))
-_WRITTEN_FROM: Final = ("evaluation.py", "touched.py", "ledgers.py", "objects.py", "fields.py", "written.py")
-"""Besides the invariants."""
+_WRITTEN_FROM: Final = ("evaluation.py", "touched.py", "ledgers.py", "fields.py", "written.py")
+"""Besides the objects and the invariants."""
 
 Broken = tuple[str, tuple[int, ...]]
 """The name of a clause that does not hold, and the ids it does not hold for."""
@@ -21,8 +21,9 @@ Broken = tuple[str, tuple[int, ...]]
 
 def _sources() -> Iterator[str]:
     for name in _WRITTEN_FROM: yield os.path.join(_FOLDER, name)
-    for name in sorted(os.listdir(os.path.join(_FOLDER, "invariants"))):
-        if name.endswith(".py"): yield os.path.join(_FOLDER, "invariants", name)
+    for folder in ("objects", "invariants"):
+        for name in sorted(os.listdir(os.path.join(_FOLDER, folder))):
+            if name.endswith(".py"): yield os.path.join(_FOLDER, folder, name)
 
 
 def _make() -> CodeType:

@@ -26,7 +26,7 @@ from kernel.journaled import TRANSITIONS
 KERNEL: Final = Path(compiled.KERNEL)
 DIGEST: Final = "digest"
 """The file in the result that tells what was compiled from everything else."""
-PLAIN: Final = ("written", "objects", "fields", "ledgers", "view", "check", "audit", "specs.frame")
+PLAIN: Final = ("written", "fields", "ledgers", "view", "check", "audit", "specs.frame")
 """Modules compiled as they are."""
 SETUP: Final = """
 import sys
@@ -48,6 +48,7 @@ def texts() -> Iterator[tuple[str, str]]:
     """What is compiled: (module of the kernel, its text)."""
     yield "storage", (KERNEL / "compiled" / "storage.py").read_text()
     yield "evaluated", evaluation_source()
+    for path in sorted((KERNEL / "objects").glob("[a-z]*.py")): yield f"objects.{path.stem}", path.read_text()
     for name in PLAIN: yield name, KERNEL.joinpath(*name.split(".")).with_suffix(".py").read_text()
     for name in TRANSITIONS:
         path = KERNEL / f"{name}.py"
