@@ -13,7 +13,7 @@ from collections.abc import Mapping, Sequence
 from errno import E2BIG
 from typing import Final, NamedTuple
 
-from abi.elf import Image
+from abi.image import Image
 from abi.layout import PAGE_SIZE, STACK_SIZE, STACK_TOP
 
 AT_NULL: Final = 0

@@ -13,7 +13,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from abi.elf import BadElf
+    from abi.image import BadElf
     from abi.stack import ArgumentsTooLong
     from aerostat.description.assembly import DescribedMachine
     from aerostat.description.machine import (
@@ -26,7 +26,8 @@ if TYPE_CHECKING:
     from aerostat.description.problems import DescriptionError
     from aerostat.invariants import invariant
     from aerostat.invariants.violation import Violation
-    from aerostat.machine import Machine, Program
+    from aerostat.machine import Machine
+    from aerostat.program import Program
     from hv.function_call import ProgramEnded
     from hv.kvm import KvmUnavailable
     from hv.machine import MachineFailed, OutOfMemory
@@ -39,7 +40,7 @@ __version__ = "0.1.0"
 
 _HOMES = {
     "ArgumentsTooLong": "abi.stack",
-    "BadElf": "abi.elf",
+    "BadElf": "abi.image",
     "CheckFailed": "kernel.check",
     "ContainerDescription": "aerostat.description.machine",
     "DescribedMachine": "aerostat.description.assembly",
@@ -51,7 +52,7 @@ _HOMES = {
     "MachineDescription": "aerostat.description.machine",
     "MachineFailed": "hv.machine",
     "OutOfMemory": "hv.machine",
-    "Program": "aerostat.machine",
+    "Program": "aerostat.program",
     "ProgramDescription": "aerostat.description.machine",
     "ProgramEnded": "hv.function_call",
     "Report": "hv.report",

@@ -11,7 +11,7 @@ from types import FrameType, TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
 if TYPE_CHECKING:
-    from aerostat.machine import Program
+    from aerostat.program import Program
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 

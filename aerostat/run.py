@@ -9,11 +9,12 @@ import sys
 from argparse import Namespace
 from typing import TYPE_CHECKING, Any
 
-from abi.elf import BadElf
+from abi.image import BadElf
 from abi.stack import ArgumentsTooLong
 from aerostat.host_paths import find_program, granted
 from aerostat.interruption import Interruption
-from aerostat.machine import Machine, Program
+from aerostat.machine import Machine
+from aerostat.program import Program
 from aerostat.statuses import CANNOT_RUN, CHECK_FAILED, FAILED, NOT_FOUND, USAGE, VIOLATION, complain
 from hv.kvm import KvmUnavailable
 from hv.machine import MachineFailed, OutOfMemory

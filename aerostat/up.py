@@ -13,8 +13,8 @@ from aerostat.description.file import read_description
 from aerostat.description.machine import MachineDescription
 from aerostat.description.problems import DescriptionError
 from aerostat.interruption import Interruption
-from aerostat.machine import Program
 from aerostat.prefixed_output import PrefixedOutput
+from aerostat.program import Program
 from aerostat.statuses import CHECK_FAILED, FAILED, NOT_FOUND, USAGE, complain
 from hv.failures import MachineFailed
 from hv.kvm import KvmUnavailable

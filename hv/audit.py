@@ -32,7 +32,7 @@ def audit(machine: Machine) -> int:
         compared += _compare_table(machine, x)
     for s in [p for p, page in k.page.items() if page.kind == PROCESS]:
         if k.process[s].state in (ENDING, ENDED): continue
-        vcpu = machine.borrow_vcpu(s)
+        vcpu = machine.thread_vcpus.borrow(s)
         try:
             compared += _compare_translations(machine, s, vcpu)
         finally:

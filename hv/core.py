@@ -204,7 +204,7 @@ class Core:
         if not self._advance(thread, operation): return
         thread.operation = None
         assert operation.result is not None
-        if not thread.gone: self.machine.thread_woken(thread.id, operation.result)
+        if not thread.gone: self.machine.life.thread_woken(thread.id, operation.result)
 
     def _advance(self, thread: Thread, operation: Operation) -> bool:
         """Advances an operation, in the time of the core's thread.  True if it has ended; else the thread's slice is

@@ -3,28 +3,24 @@
 from __future__ import annotations
 
 import contextlib
-import os
-import select
 import time
 from collections import Counter, deque
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 from abi.calls import CALLS
-from abi.errors import EFAULT, EINVAL, ENOMEM, ENOSYS
+from abi.errors import EFAULT, ENOMEM, ENOSYS
 from abi.layout import (
     BLOCK_SIZE,
     DATA_LIMIT,
     HOST_RETURN,
     NATIVE_FIRST,
-    READ,
-    STACK_TOP,
     USER_FIRST,
     USER_LAST,
-    WRITE,
 )
-from abi.stack import ArgumentsTooLong, build_stack
 from hv.core import Core
+from hv.debug_print import debug_print
 from hv.effects import Effects
 from hv.engine import Engine
 from hv.events import Events
@@ -33,6 +29,8 @@ from hv.gate import Gate
 from hv.guest_memory import GuestMemory
 from hv.hosting import Container, Endpoint, Handle, hand_out
 from hv.kvm import Kvm
+from hv.life_cycle import LifeCycle
+from hv.loading import load
 from hv.lock import BigLock
 from hv.messages import Messages
 from hv.observer import Observer, StoppedByObserver
@@ -41,33 +39,24 @@ from hv.personality import BLOCKED, RETRY, Fault, Personality, UserFault
 from hv.probe import lstar_cpl
 from hv.process import Process
 from hv.thread import Thread
-from hv.vcpu import Vcpu
+from hv.thread_vcpus import ThreadVcpus
 from hv.vcpu_pool import VcpuPool
 from kernel.boot import boot
 from kernel.calls import Operation, System
 from kernel.check import Checker, CheckFailed
-from kernel.objects import KILLED, NEW, RUNNING
+from kernel.objects import KILLED, NEW
 
 if TYPE_CHECKING:
-    from abi.elf import Image
+    from abi.image import Image
     from kernel import scheduler
 else:
     from kernel.journaled import scheduler
 
-FIRST_STACK: Final = BLOCK_SIZE
-"""Bytes of stack that are mapped before a program starts."""
 MAX_CORES: Final = 64
-LONGEST_PRINT: Final = 65536
 MOST_UNKNOWN: Final = 1000
 """Different numbers of unknown calls that are counted one by one; all others together."""
 OTHER: Final = -1
-
-
-def _writable(fd: int) -> bool:
-    """Whether PIPE_BUF bytes can be written without waiting, or an error be learnt."""
-    poll = select.poll()
-    poll.register(fd, select.POLLOUT)
-    return bool(poll.poll(0))
+"""Under which these are counted."""
 
 
 class Machine:
@@ -114,10 +103,12 @@ class Machine:
             undo.callback(self.frames.close)
             self.gate = Gate(self.vm, cpl)
             undo.pop_all()
-        self.vcpus = VcpuPool(self.vm, self.gate, self._reclaim_vcpu)
+        self.thread_vcpus = ThreadVcpus(self)
+        self.vcpus = VcpuPool(self.vm, self.gate, self.thread_vcpus.reclaim)
         self.events = Events(self.lock, self.fail)
-        self.effects = Effects(self.kernel, self.memory, self.frames, self.gate, self)
-        self.system = System(self.kernel, self.step, self.thread_started)
+        self.life = LifeCycle(self)
+        self.effects = Effects(self.kernel, self.memory, self.frames, self.gate, self.life)
+        self.system = System(self.kernel, self.step, self.life.thread_started)
         self.messages = Messages(self)
         self.system.operations.orphaned = self._orphaned
         self._check = None if check == "off" else self.checker.check
@@ -155,35 +146,12 @@ class Machine:
 
     def _native_calls(self) -> dict[int, tuple[Callable[..., int | Operation], int]]:
         special: dict[str, Callable[..., int | Operation]] = {
-            "debug_print": self._debug_print, **self.messages.calls(),
+            "debug_print": partial(debug_print, self), **self.messages.calls(),
         }  # fmt: skip
         return {
             call.number: (special.get(call.name) or getattr(self.system, call.name), len(call.arguments))
             for call in CALLS
         }
-
-    def _debug_print(self, t: int, text: int, length: int) -> int:
-        if length > LONGEST_PRINT: return -EINVAL
-        caller = self.threads[t]
-        process = caller.process
-        try:
-            data = process.memory.read(text, length)
-        except UserFault:
-            return -EFAULT
-        if process.output < 0: return length
-        printed = 0
-        while printed < length:
-            # Never wait with the big lock held: a full pipe is waited for with the thread blocked.
-            if not _writable(process.output):
-                if printed: break
-                caller.watch = self.events.when_ready(process.output, "w", lambda: caller.wake(RETRY))
-                self.block(caller)
-                return BLOCKED
-            try:
-                printed += os.write(process.output, data[printed : printed + select.PIPE_BUF])
-            except OSError:
-                return length  # nobody reads any more: what is printed for debugging is then lost
-        return printed
 
     def define_call(self, number: int, call: Callable[..., int]) -> None:
         """Serves system call ``number``, 0x2000 to 0x2fff, by ``call(thread, a0, ..., a5) -> int``; what it raises
@@ -215,95 +183,12 @@ class Machine:
         self.unknown_calls[number if counted else OTHER] += 1
         return -ENOSYS
 
-    # What the kernel's transitions mean here (hv.effects.Listener).
-
-    def thread_ready(self, t: int, core: int) -> None:
-        if self.cores[core].idle: self.lock.notify_all()
-        ready = self.threads.get(t)
-        if ready is not None and ready.deadline is not None: self.messages.settled(ready)
-
-    def thread_left(self, t: int, core: int) -> None:
-        left = self.threads.get(t)
-        if left is None or left.vcpu is None or self.cores[core].vcpu is not left.vcpu: return
-        # The core has yet to say what the vCPU came out of the guest with.  Until then no other runs it.
-        left.leaving = True
-        self._stop(self.cores[core])
-
-    def thread_woken(self, t: int, result: int) -> None:
-        woken = self.threads[t]
-        if result < 0 and woken.fault is not None and self.messages.failed(woken): return
-        if woken.vcpu is not None: woken.vcpu.regs.rax = result & 0xFFFF_FFFF_FFFF_FFFF
-        else: woken.result = result
-
-    def thread_gone(self, t: int) -> None:
-        gone = self.threads.pop(t, None)
-        if gone is None: return
-        gone.gone = True
-        if gone.operation is not None: self.system.operations.adopt(gone.operation)
-        if gone.watch is not None: gone.watch.cancel()  # nothing is going to happen by it any more
-        self.messages.settled(gone)
-        if gone.process.function_calls is not None: self.lock.notify_all()  # it may be the one that was called
-        vcpu = gone.vcpu
-        if vcpu is None: return
-        if not any(core.vcpu is vcpu for core in self.cores):
-            self.vcpus.give_back(vcpu)
-            return
-        # Its core gives it back.  It must be out of the guest before the tables it runs on go.
-        for core in self.cores:
-            if core.in_guest is vcpu: self._stop(core)
-
-    def process_ending(self, s: int) -> None:
-        # Only when a program's own doing ends it: where the host does, it was interrupted somewhere, and who ends it is
-        # not prepared for what an observer raises.
-        if self.observer is None or not self.lock.in_core(): return
-        process = self.processes.get(s)
-        if process is not None: self.observer.ending(process)
-
-    def endpoint_gone(self, e: int) -> None:
-        self.messages.endpoint_gone(e)
-        gone = self.endpoints.pop(e, None)
-        if gone is not None: gone.gone = True
-
-    def container_gone(self, c: int) -> None:
-        gone = self.containers.pop(c, None)
-        if gone is None: return
-        gone.gone = True
-        self.lock.notify_all()
-
-    def process_ended(self, s: int, status: int) -> None:
-        process = self.processes.pop(s, None)
-        if process is None: return
-        process.status = status
-        if process.limit is not None: process.limit.cancel()
-        self.ticks.pop(s, None)
-        if process.personality is not None: process.personality.process_exited(process)
-        # A limit or a kill is for all that a program started; nobody could end a child that has outlived it.
-        for child in self._descendants(process):
-            self.system.end(child.id, KILLED)
-        self.recycle_tables()
-        self.lock.notify_all()
-
-    def _descendants(self, process: Process) -> list[Process]:
-        return [other for other in self.processes.values() if other.ancestor is process]
-
-    def thread_started(self, t: int, entry: int, stack: int, argument: int) -> None:
-        """A program created thread t by a native call."""
-        s = self.kernel.thread[t].process
-        process = self.processes.get(s)
-        if process is None:  # a child process's first thread
-            process = self.processes[s] = Process(self, s, f"child {s}")
-            parent = self.processes.get(self.kernel.process[s].holder)
-            if parent is not None:
-                process.name, process.output = f"{parent.name} (child)", parent.output
-                process.ancestor = parent.ancestor or parent
-        self.add_thread(process, t, entry, stack, argument)
+    # Threads: their registers, blocking and waking, for personalities and the events they wait for.
 
     def add_thread(self, process: Process, t: int, rip: int, rsp: int, rdi: int = 0, fs_base: int = 0) -> Thread:
         """The registers that the kernel's new thread t begins with."""
         made = self.threads[t] = Thread(self, process, t, rip, rsp, rdi, fs_base)
         return made
-
-    # Blocking and waking, for personalities and the events they wait for.
 
     def block(self, blocked: Thread) -> None:
         """See Thread.block."""
@@ -314,7 +199,7 @@ class Machine:
         if blocked.gone: return
         if self.step(scheduler.thread_wake, blocked.id) != 0: return
         if result == RETRY: blocked.retry = True
-        elif result != BLOCKED: self.thread_woken(blocked.id, result)
+        elif result != BLOCKED: self.life.thread_woken(blocked.id, result)
 
     def exit_thread(self, ending: Thread, status: int) -> None:
         """See Thread.exit."""
@@ -322,51 +207,13 @@ class Machine:
 
     # vCPUs.
 
-    def attach(self, thread: Thread) -> Engine:
-        """Gives a thread a vCPU with its registers in it: a free one, a new one, or one of a thread that waits."""
-        vcpu = self._take_vcpu()
-        cr3 = self.frames.gpa(self.kernel.process[thread.process.id].root)
-        if thread.context is not None:
-            vcpu.load(thread.context, cr3)
-            thread.context = None
-        else:
-            rip, rsp, rdi, fs_base = thread.begin
-            vcpu.start(cr3, rip, rsp, rdi=rdi, fs_base=fs_base)
-        if thread.result is not None:
-            vcpu.regs.rax = thread.result & 0xFFFF_FFFF_FFFF_FFFF
-            thread.result = None
-        thread.vcpu = vcpu
-        return vcpu
-
-    def _take_vcpu(self) -> Vcpu:
-        vcpu = self.vcpus.take()
-        if vcpu is None: raise MachineFailed(f"all {len(self.vcpus)} vCPUs are running")
-        return vcpu
-
-    def _reclaim_vcpu(self) -> Vcpu | None:
-        """The vCPU of a thread that does not run, whose state is saved."""
-        busy = {id(core.vcpu) for core in self.cores if core.vcpu is not None}
-        for other in self.threads.values():
-            taken = other.vcpu
-            if taken is None or id(taken) in busy or self.kernel.thread[other.id].state == RUNNING: continue
-            other.context = taken.save()
-            other.vcpu = None
-            assert isinstance(taken, Vcpu)
-            return taken
-        return None
-
-    def borrow_vcpu(self, s: int) -> Engine:
-        """A vCPU in the address space of process s that runs nothing; ``vcpus.give_back`` it."""
-        vcpu = self._take_vcpu()
-        vcpu.start(self.frames.gpa(self.kernel.process[s].root), 0, 0)
-        return vcpu
-
     def quiesce(self) -> None:
         """Brings every vCPU out of its guest.  Hold the big lock: as long as it is held they stay out."""
         for core in self.cores:
-            self._stop(core)
+            self.bring_out(core)
 
-    def _stop(self, core: Core) -> None:
+    def bring_out(self, core: Core) -> None:
+        """Brings the vCPU that a core runs out of its guest.  Hold the big lock."""
         vcpu = core.in_guest
         while core.in_guest is vcpu and vcpu is not None:
             vcpu.kick()
@@ -408,7 +255,7 @@ class Machine:
             process.output = output
             try:
                 if handles: env = [*env, *hand_out(self, s, handles)]
-                rsp = self._load(process, image, argv, env)
+                rsp = load(self, process, image, argv, env)
                 if personality is not None: personality.attach(process, image, argv, env)
                 if start: self.start(process, image.entry, rsp)
             except BaseException:
@@ -421,20 +268,6 @@ class Machine:
             process.entry = (image.entry, rsp)
             self.programs += 1
             return process
-
-    def _load(self, process: Process, image: Image, argv: Sequence[bytes], env: Sequence[bytes]) -> int:
-        whose = "the machine" if self.kernel.process[process.id].container == self.kernel.root else "its container"
-        for pages in image.pages():
-            if process.map(pages.address, pages.length, pages.permissions) != 0:
-                raise OutOfMemory(f"{process.name} needs more memory than {whose} has")
-            for copy in pages.copies:
-                image.read_into(copy.file_offset, process.memory.loader_views(copy.address, copy.size))
-        if process.map(STACK_TOP - FIRST_STACK, FIRST_STACK, READ | WRITE) != 0:
-            raise OutOfMemory(f"{process.name} needs more memory than {whose} has: no room for a stack")
-        stack = build_stack(image, argv, env, random=os.urandom(16), executable=os.fsencode(image.name))
-        if len(stack.data) > FIRST_STACK: raise ArgumentsTooLong("arguments and environment are larger than the stack")
-        process.memory.write(stack.rsp, stack.data)
-        return stack.rsp
 
     def start(self, process: Process, rip: int, rsp: int, *, rdi: int = 0, fs_base: int = 0) -> Thread:
         """Starts a thread of a process at ``rip``.  Hold the big lock.  Raises OutOfMemory."""
@@ -460,7 +293,7 @@ class Machine:
         deadline = None if timeout is None else time.monotonic() + timeout
         with self.lock:
             # Those it started end with it, a little later.
-            while process.status is None or self._descendants(process):
+            while process.status is None or self.life.descendants(process):
                 self.raise_failure()
                 if process.status is None and self.kernel.process[process.id].state == NEW:
                     raise ValueError(f"{process.name} was never started")
@@ -553,27 +386,10 @@ class Machine:
         return sum(core.exits for core in self.cores)
 
     def statistics(self) -> dict[str, Any]:
-        """Counts since the start, and what the machine holds now."""
-        C = self.kernel.container[self.kernel.root]
-        holds = self.lock.holds()
-        return {
-            "exits": self.exits(),
-            "check": self.checker.level,
-            "transitions_checked": self.checker.transitions,
-            "invariants_evaluated": self.checker.clauses,
-            "programs": self.programs,
-            "vcpus": len(self.vcpus),
-            "pages_used": C.used_pages,
-            "blocks_used": C.used_blocks,
-            "memory_resident": self.memory.resident(),
-            "lock_holds": holds.times,
-            "lock_held_ns": holds.total,
-            "lock_longest_hold_ns": holds.longest,
-            "unknown_calls": {
-                "others" if number == OTHER else f"{number:#x}": count
-                for number, count in sorted(self.unknown_calls.items())
-            },
-        }
+        """Counts since the start, and what the machine holds now (``hv.statistics``).  Hold the big lock."""
+        from hv.statistics import statistics
+
+        return statistics(self)
 
     def close(self) -> None:
         """Ends all programs and gives everything back.  May be called again.  Raises CheckFailed, with everything given
@@ -624,4 +440,4 @@ class Machine:
         self.close()
 
 
-__all__ = ["FIRST_STACK", "MAX_CORES", "Machine", "MachineFailed", "OutOfMemory"]
+__all__ = ["MAX_CORES", "OTHER", "Machine", "MachineFailed", "OutOfMemory"]

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Final, NamedTuple, Protocol
 
 if TYPE_CHECKING:
-    from abi.elf import Image
+    from abi.image import Image
     from hv.process import Process
     from hv.thread import Thread
 

@@ -12,7 +12,7 @@ from kernel.calls.ranges import mapping_around
 from kernel.objects import ALIVE, NEW
 
 if TYPE_CHECKING:
-    from abi.elf import Image
+    from abi.image import Image
     from hv.events import Timer
     from hv.function_call import FunctionCalls
     from hv.machine import Machine

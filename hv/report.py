@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 from hv.engine import REGISTERS
 
 if TYPE_CHECKING:
-    from abi.elf import Image
+    from abi.image import Image
 
 VECTORS: Final[dict[int, tuple[str, int]]] = {
     0: ("divide error", 8), 1: ("debug trap", 5), 3: ("breakpoint", 5), 4: ("overflow", 11), 5: ("bound range", 11),

@@ -55,7 +55,7 @@ class Thread:
     @property
     def engine(self) -> Engine:
         """The vCPU that holds its registers, given to it now if it had none."""
-        return self.vcpu or self.machine.attach(self)
+        return self.vcpu or self.machine.thread_vcpus.attach(self)
 
     @property
     def regs(self) -> Registers:

@@ -8,7 +8,8 @@ import time
 from collections.abc import Callable, Iterator
 from typing import Final
 
-from abi.elf import BadElf, read_image
+from abi.elf import read_image
+from abi.image import BadElf
 from abi.stack import ArgumentsTooLong
 from aerostat.description.check import check as problems_of
 from aerostat.description.check import quota
@@ -16,7 +17,8 @@ from aerostat.description.machine import RIGHTS, MachineDescription, ProgramDesc
 from aerostat.description.problems import DescriptionError, Problem
 from aerostat.description.toml_lines import Path
 from aerostat.host_paths import find_program
-from aerostat.machine import Machine, Program
+from aerostat.machine import Machine
+from aerostat.program import Program
 from hv.failures import OutOfMemory
 from hv.hosting import Container, Endpoint, Handle
 

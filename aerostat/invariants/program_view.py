@@ -7,12 +7,13 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from abi.c_types import Function, Pointer, Type, Variable, Void
-from aerostat.invariants.values import FunctionView, ReadOnly, Space, Unreadable, fill, location
+from aerostat.invariants.space import Space
+from aerostat.invariants.values import FunctionView, ReadOnly, Unreadable, fill, location
 from hv.personality import UserFault
 
 if TYPE_CHECKING:
     from abi.debug_info import DebugInfo
-    from abi.elf import Image
+    from abi.image import Image
     from hv.user_memory import UserMemory
 
 

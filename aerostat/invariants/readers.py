@@ -22,11 +22,11 @@ from abi.c_types import (
     Type,
     Void,
 )
+from aerostat.invariants.space import Space
 from aerostat.invariants.values import (
     ArrayView,
     FunctionView,
     Reader,
-    Space,
     Unreadable,
     expression,
     fill,

@@ -1,17 +1,20 @@
 """A program's objects as Python sees them: typed by its debugging information, read when asked for, never written.
 
 ``q.items[3].key`` is the C expression.  Numbers, booleans and enumerations are Python's own; structures, arrays and
-pointers are views.  All that is read goes into the space's ``reads``, by which a report can say what was seen.
+pointers are views, of a program's memory (``aerostat.invariants.space``).
 """
 
 from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Iterator
-from typing import Any, NoReturn, Protocol, SupportsIndex, TypeVar
+from typing import TYPE_CHECKING, Any, NoReturn, SupportsIndex, TypeVar
 
-from abi.c_types import Array, Function, Member, Number, Pointer, Structure, Type
+from abi.c_types import Array, Function, Number, Pointer, Structure, Type
 from hv.personality import UserFault
+
+if TYPE_CHECKING:
+    from aerostat.invariants.space import Space
 
 Reader = Callable[["Space", int, Any, Any], Any]
 """Reads a value: (space, address, the view it is part of, by which name or index) -> the value or a view of it."""
@@ -25,87 +28,6 @@ class Unreadable(Exception):
 
 class ReadOnly(TypeError):
     """A view was to be changed."""
-
-
-class Memory(Protocol):
-    """Bytes by address (``hv.user_memory.UserMemory``).  Both raise UserFault where nothing is."""
-
-    @property
-    def ram(self) -> memoryview:
-        """What ``place`` is an index into."""
-
-    def place(self, va: int, /) -> tuple[int, int]:
-        """Where an address is, and how many bytes from there are contiguous."""
-
-    def observe(self, va: int, length: int, /) -> bytes:
-        """Bytes from an address on."""
-
-
-class Space:
-    """One program's memory, as views read it."""
-
-    __slots__ = ("classes", "layouts", "observe", "place", "ram", "readers", "reads", "symbolize")
-
-    def __init__(self, memory: Memory, symbolize: Callable[[int], str | None]) -> None:
-        self.place = memory.place
-        self.observe = memory.observe
-        self.ram = memory.ram
-        self.symbolize = symbolize
-        """The name of what lies at an address."""
-        self.reads: list[Read] = []
-        """All reads since whoever looks at it last emptied it."""
-        self.readers: dict[Type, Reader] = {}
-        self.layouts: dict[Type, dict[str, tuple[Reader, int]]] = {}
-        self.classes: dict[Type, Any] = {}
-        """By structure, and by pointer to one: the class of its views."""
-
-    def reader(self, of: Type) -> Reader:
-        """What reads values of a type."""
-        found = self.readers.get(of)
-        if found is None:
-            from aerostat.invariants.readers import reader_of
-
-            found = self.readers[of] = reader_of(of)
-        return found
-
-    def layout(self, of: Structure) -> dict[str, tuple[Reader, int]]:
-        """By member: what reads it, and its offset."""
-        found = self.layouts.get(of)
-        if found is None:
-            if not of.complete: raise Unreadable(f"{of.name} is only declared, its members are not known")
-            found = self.layouts[of] = {name: self._member(member) for name, member in of.members.items()}
-        return found
-
-    def _member(self, member: Member) -> tuple[Reader, int]:
-        if not member.bits: return self.reader(member.type), member.offset
-        from aerostat.invariants.readers import bit_field_reader
-
-        return bit_field_reader(member), 0
-
-    def bytes_at(self, address: int, length: int, parent: Any, step: Any) -> bytes:
-        """Bytes of the memory; Unreadable with the expression's name."""
-        try:
-            return self.observe(address, length)
-        except UserFault as fault:
-            raise unreadable(fault, parent, step) from None
-
-    def text_at(self, address: int, limit: int, parent: Any, step: Any) -> str:
-        """The string at an address: up to a zero byte or ``limit`` bytes."""
-        found = b""
-        while len(found) < limit:
-            try:
-                at, contiguous = self.place(address + len(found))
-            except UserFault as fault:
-                raise unreadable(fault, parent, step) from None
-            piece = bytes(self.ram[at : at + min(contiguous, 4096, limit - len(found))])
-            end = piece.find(0)
-            if end >= 0:
-                found += piece[:end]
-                break
-            found += piece
-        text = found.decode("utf-8", "backslashreplace")
-        self.reads.append((parent, step, text))
-        return text
 
 
 def expression(parent: Any, step: Any) -> str:
@@ -451,7 +373,7 @@ def type_of(view: View) -> str:
 
 
 __all__ = [
-    "ArrayView", "FunctionView", "PointerView", "Read", "ReadOnly", "Reader", "Space", "StructureView", "Unreadable",
+    "ArrayView", "FunctionView", "PointerView", "Read", "ReadOnly", "Reader", "StructureView", "Unreadable",
     "View", "address_of", "brief", "expression", "fill", "location", "new_pointer", "new_structure", "sizeof",
     "type_of", "unreadable",
 ]  # fmt: skip

@@ -12,7 +12,8 @@ from pathlib import Path
 import pytest
 from elftools.elf.elffile import ELFFile
 
-from abi.elf import BadElf, Image, read_image
+from abi.elf import read_image
+from abi.image import BadElf, Image
 from abi.layout import (
     DATA_LIMIT,
     EXECUTE,

@@ -9,7 +9,8 @@ from pathlib import Path
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from abi.elf import BadElf, Image, read_image
+from abi.elf import read_image
+from abi.image import BadElf, Image
 from abi.layout import DATA_LIMIT, EXECUTE, PAGE_SIZE, PERMISSIONS, USER_END, USER_MIN
 from tests.abi.elf_writer import ET_DYN, ET_EXEC, Header, write_elf
 

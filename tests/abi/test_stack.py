@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from abi.elf import Image, read_image
+from abi.elf import read_image
+from abi.image import Image
 from abi.layout import STACK_SIZE, STACK_TOP
 from abi.stack import (
     AT_BASE,

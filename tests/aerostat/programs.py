@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from aerostat import Machine, Report
-from aerostat.machine import Program
+from aerostat.program import Program
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 BUILT = REPOSITORY / "build" / "userland"

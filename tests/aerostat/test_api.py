@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from aerostat import ArgumentsTooLong, BadElf, Machine, OutOfMemory, ProgramEnded, Thread, UserFault
-from aerostat.machine import parse_size
+from aerostat.sizes import parse_size
 from hv.personality import BLOCKED
 from tests.aerostat.programs import (
     API,

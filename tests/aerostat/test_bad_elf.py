@@ -129,7 +129,8 @@ def test_an_unreadable_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
     path = write(tmp_path, HELLO.read_bytes())
     path.chmod(0)
     if os.access(path, os.R_OK):
-        from abi.elf import BadElf, read_image
+        from abi.elf import read_image
+        from abi.image import BadElf
 
         def refuse(*_: object, **__: object) -> int:
             raise PermissionError(13, "Permission denied")

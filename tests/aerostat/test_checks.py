@@ -12,7 +12,7 @@ import pytest
 
 from abi.layout import PAGE_SHIFT, SYSTEM_SLOT
 from aerostat import CheckFailed, Machine
-from aerostat.machine import Program
+from aerostat.program import Program
 from hv.page_tables import LARGE, NO_EXECUTE, PRESENT, USER, WRITABLE
 from kernel.calls import sizes
 from kernel.objects import BLOCKED, FREE, MAPPED, TABLE, Kernel, Object, Page

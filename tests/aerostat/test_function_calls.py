@@ -7,7 +7,7 @@ import threading
 import pytest
 
 from aerostat import Machine, ProgramEnded, Thread
-from aerostat.machine import Program
+from aerostat.program import Program
 from hv.personality import BLOCKED
 from tests.aerostat.programs import (
     API,

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from aerostat import Machine
-from aerostat.machine import Program
+from aerostat.program import Program
 from hv.vcpu_pool import POOLED_VCPUS
 from kernel.objects import AWAITING, CALLING, RECEIVING, SENDING
 from tests.aerostat.programs import GUARD, REPOSITORY, Capture, NewMachine, assert_idle, built, run, succeeds, wait

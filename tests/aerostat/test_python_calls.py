@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from aerostat import Machine, MachineFailed, Thread
-from aerostat.machine import Program
+from aerostat.program import Program
 from tests.aerostat.programs import (
     API,
     GUARD,

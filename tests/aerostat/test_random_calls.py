@@ -12,7 +12,7 @@ import pytest
 from abi.calls import BY_NAME, CALLS
 from abi.layout import EXECUTE, PAGE_SHIFT, PAGE_SIZE, READ, USER_FIRST
 from aerostat import Machine, OutOfMemory, Thread
-from aerostat.machine import Program
+from aerostat.program import Program
 from kernel.objects import Kernel
 from tests.aerostat.programs import GUARD, NewMachine, assert_idle, built
 from tests.kernel.fuzz.arguments import Choose, arguments

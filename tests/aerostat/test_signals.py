@@ -75,7 +75,7 @@ def test_a_signal_while_the_program_reads() -> None:
 
 POINTS = [
     "aerostat.run.find_program", "aerostat.run.Machine", "aerostat.machine.Machine.load",
-    "aerostat.machine.Program.start", "aerostat.machine.Program.wait", "aerostat.run._tell",
+    "aerostat.program.Program.start", "aerostat.program.Program.wait", "aerostat.run._tell",
     "aerostat.machine.Machine.statistics", "aerostat.machine.Machine.close",
 ]  # fmt: skip
 

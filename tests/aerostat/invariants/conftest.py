@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import pytest
 
-from aerostat.machine import Program
+from aerostat.program import Program
 from tests.aerostat.invariants.compiling import SOURCES, compile_program
 from tests.aerostat.programs import NewMachine
 

@@ -11,7 +11,7 @@ import pytest
 
 from aerostat import Machine
 from aerostat.invariants import ReadOnly, address_of, sizeof, type_of
-from aerostat.machine import Program
+from aerostat.program import Program
 from tests.aerostat.invariants.compiling import (
     FREESTANDING,
     GLIBC,

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from aerostat import Machine, Violation
-from aerostat.machine import Program
+from aerostat.program import Program
 from tests.aerostat.programs import wait
 
 

@@ -11,7 +11,8 @@ from typing import Final
 
 import pytest
 
-from aerostat.machine import Machine, Program
+from aerostat.machine import Machine
+from aerostat.program import Program
 from tests.userland.fake_machine import open_descriptors
 
 pytestmark = pytest.mark.kvm
