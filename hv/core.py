@@ -3,8 +3,11 @@
 Everything but the guest itself happens under the machine's big lock; it is free exactly while a vCPU runs.
 
 A call that is done in steps (``kernel.calls.operations``) is gone on with by the core that its thread runs on, batch by
-batch, as part of the thread's time slice.  What nobody waits for, the taking down of what has ended, every core does
-beside its threads: all of its time while it has none to run, at most half of it otherwise.
+batch, as part of the thread's time slice.  What nobody waits for, the taking down of what has ended, is done by cores
+that have nothing to run; where there is none, by all of them beside their threads, in at most half of their time.
+
+A time slice is of the core's processor time, and begins anew with each thread that is taken from the queue: threads
+that switch to one another by messages share one.
 """
 
 from __future__ import annotations
@@ -26,7 +29,7 @@ from hv.engine import (
     Engine,
 )
 from hv.personality import BLOCKED, Fault
-from hv.vcpu import slice_start, slice_stop
+from hv.vcpu import slice_is_over, slice_start, slice_stop
 from kernel.calls.operations import Operation, SpaceBusy
 from kernel.objects import ENDING
 
@@ -54,6 +57,8 @@ class Core:
         """The vCPU whose thread it is dealing with, in the guest or out of it."""
         self.idle = False
         self.exits = 0
+        self.reaps = False
+        """It has nothing to run, and takes down what has ended."""
         self._reaped = 0
         """When it last ended a turn of taking down what has ended."""
         self._reap_next = 0
@@ -71,7 +76,6 @@ class Core:
     def _main(self) -> None:
         machine = self.machine
         try:
-            slice_start(TIME_SLICE_NS)
             with machine.lock:
                 machine.lock.core_begins()
                 try:
@@ -91,7 +95,7 @@ class Core:
         orphans, processes = machine.system.operations.orphans, machine.kernel.process
         while not machine.stopping:
             if R.current == 0:
-                if orphans and (R.head == 0 or monotonic_ns() >= self._reap_next):
+                if orphans and (R.head == 0 or self._may_reap()):
                     self.idle = False
                     self._reap()
                     continue
@@ -104,6 +108,7 @@ class Core:
                     continue
                 self.idle = False
                 machine.step(scheduler.schedule, index)
+                slice_start(TIME_SLICE_NS)
             thread = machine.threads[R.current]
             if thread.leaving:
                 machine.lock.rest()
@@ -210,34 +215,38 @@ class Core:
         """Advances an operation, in the time of the core's thread.  True if it has ended; else the thread's slice is
         over, or it is gone, or the machine stops."""
         machine, R = self.machine, self.machine.kernel.core[self.index]
-        now = monotonic_ns()
-        slice_end = now + TIME_SLICE_NS
-        while not operation.advance():
-            began, now = now, monotonic_ns()
-            machine.lock.pass_on((now - began) / 1e9)
+        while True:
+            began = monotonic_ns()
+            if operation.advance(): return True
+            machine.lock.pass_on((monotonic_ns() - began) / 1e9)
             if thread.gone or machine.stopping or R.current != thread.id: return False  # it may have been moved
-            now = monotonic_ns()
-            if now >= slice_end and (R.head != 0 or machine.system.operations.orphans):
+            if slice_is_over() and (R.head != 0 or machine.system.operations.orphans):
                 machine.step(scheduler.preempt, self.index)
                 return False
-        return True
+
+    def _may_reap(self) -> bool:
+        """Whether a core with threads to run is to take down what has ended now: no other has the time, and it has run
+        them for as long as it did that last."""
+        return monotonic_ns() >= self._reap_next and not any(core.reaps for core in self.machine.cores)
 
     def _reap(self) -> None:
         """Takes down what has ended: for as long as nothing else is to be done here, else for as long as other things
-        were done since the last time."""
+        were done since the last time, a time slice at most."""
         machine, operations = self.machine, self.machine.system.operations
         R = machine.kernel.core[self.index]
         begun = now = monotonic_ns()
         turn_end = begun + min(begun - self._reaped, TIME_SLICE_NS)
         while operations.orphans and not machine.stopping:
-            if R.head != 0 and now >= turn_end: break
+            self.reaps = R.head == 0
+            if not self.reaps and now >= turn_end: break
             began = now
             operations.reap()
             now = monotonic_ns()
             machine.lock.pass_on((now - began) / 1e9)
             now = monotonic_ns()
+        self.reaps = False
         self._reaped = now
-        self._reap_next = now + (now - begun)
+        self._reap_next = now + min(now - begun, TIME_SLICE_NS)
 
     def _leave(self, thread: Thread, vcpu: Engine, trap: int) -> None:
         """The thread was moved to another core while it ran: what it trapped with is served there."""

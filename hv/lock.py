@@ -4,8 +4,12 @@ What transitions mean for translations is collected and carried out before the l
 then, and not later, no guest may reach what it lost.
 
 Nothing holds it for longer than a bounded piece of work takes.  Who has more to do gives it up between two pieces
-(``pass_on``), and then leaves it alone for as long as the piece took if others want it: a lock that is taken again at
-once is hardly ever to be had for those who have to wake up first.  How long it is held is measured.
+(``pass_on``), and then leaves it alone for as long as the piece took if others want it, and until the one who asked
+first has had it: a lock that is taken again at once is hardly ever to be had for those who have to wake up first.
+
+Who wants it is not only who asks for it.  A core that comes out of its guest needs Python's own lock (the GIL) before
+it can ask, and may wait milliseconds for that while another one works: so cores are counted where they come out.  How
+long the lock is held is measured.
 """
 
 from __future__ import annotations
@@ -46,6 +50,8 @@ class BigLock(threading.Condition):
         self._measured = ffi.new("struct aero_hold *")
         self._settle = settle
         self._cores: set[int] = set()
+        self._resting = 0
+        """Cores that are at rest and have not been notified."""
         super().__init__(self.raw)
 
     def core_begins(self) -> None:
@@ -74,13 +80,19 @@ class BigLock(threading.Condition):
             self.raw.acquire()
 
     def pass_on(self, worked: float) -> None:
-        """Gives the lock up between two pieces of work, the last of which took ``worked`` seconds, and takes it again:
-        at once if nobody waits for it, else when others have had it for about as long."""
+        """For a core: gives the lock up between two pieces of work, the last of which took ``worked`` seconds, and
+        takes it again, at once if nobody wants it, else when others have had it for about as long."""
         self._settle()
-        wanted = self._turnstile.locked()
+        wanted = self._measured.cores_out > 1 or self._turnstile.locked()
         self._release_save()
-        if wanted: time.sleep(min(worked, LONGEST_PAUSE))
-        self._acquire_restore(None)
+        if not wanted:
+            self._acquire_restore(None)
+            return
+        lib.aero_cores_out(self._measured, -1)
+        time.sleep(min(worked, LONGEST_PAUSE))
+        lib.aero_cores_out(self._measured, 1)
+        self.contend()  # who asked before has it before
+        lib.aero_hold_begins()
 
     def refuse_cores(self, what: str) -> None:
         """RuntimeError in a core, which cannot do what waits for others."""
@@ -90,7 +102,15 @@ class BigLock(threading.Condition):
     def rest(self) -> None:
         """As ``wait``, for a core that has nothing to run."""
         self._settle()
+        self._resting += 1
+        lib.aero_cores_out(self._measured, -1)
         super().wait()
+
+    def notify_all(self) -> None:
+        """As Condition's.  Cores that were at rest want the lock from now on."""
+        lib.aero_cores_out(self._measured, self._resting)
+        self._resting = 0
+        super().notify_all()
 
     def _release_save(self) -> None:
         lib.aero_hold_ends(self._measured)

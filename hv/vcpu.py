@@ -368,11 +368,17 @@ class Vcpu:
 
 def slice_start(nanoseconds: int) -> None:
     """From now on the calling thread gets a tick every ``nanoseconds`` of its processor time, the guest's included: the
-    ``run`` under way, or else its next one, returns PREEMPTED.  Called again it sets the period anew.  Raises OSError.
+    ``run`` under way, or else its next one, returns PREEMPTED.  Called again it begins anew: a tick that has come and
+    has ended no ``run`` yet is forgotten.  Raises OSError.
     """
     if nanoseconds <= 0:
         raise ValueError(f"a time slice of {nanoseconds} ns")
     check(lib.aero_slice_start(nanoseconds), "time-slice timer")
+
+
+def slice_is_over() -> bool:
+    """A tick has come to the calling thread while it was in no ``run``: the next one is going to return at once."""
+    return bool(lib.aero_slice_is_over())
 
 
 def slice_stop() -> None:

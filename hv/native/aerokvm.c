@@ -88,6 +88,7 @@ struct aero_vcpu {
 struct aero_hold {
     uint64_t count, total, longest;
     uint64_t released;       /* when the last one ended, of CLOCK_MONOTONIC */
+    int64_t cores_out;       /* cores that are neither in their guest nor at rest: they have the lock or want it */
 };
 
 static __thread struct aero_hold *core_hold; /* of the machine whose core this host thread is */
@@ -113,8 +114,20 @@ static void aero_hold_ends(struct aero_hold *h)
                                                           __ATOMIC_RELAXED)) { }
 }
 
+/* More or fewer cores have the lock or want it.  Counted here, since who comes out of the guest may have to wait for
+ * the interpreter before it can as much as ask for the lock. */
+static void aero_cores_out(struct aero_hold *h, int64_t more)
+{
+    __atomic_fetch_add(&h->cores_out, more, __ATOMIC_RELAXED);
+}
+
 /* From now on the holds of this host thread are those of a core: run() ends them, and begins the next.  NULL: no more. */
-static void aero_hold_by_core(struct aero_hold *h) { core_hold = h; }
+static void aero_hold_by_core(struct aero_hold *h)
+{
+    if (core_hold) aero_cores_out(core_hold, -1);
+    core_hold = h;
+    if (core_hold) aero_cores_out(core_hold, 1);
+}
 
 static __thread struct aero_vcpu *running;
 static __thread volatile sig_atomic_t slice_over;
@@ -479,7 +492,10 @@ static int aero_run(struct aero_vcpu *v)
     int trap;
     if (!v->run) return crashed(v, "the vCPU is closed%.0llu%.0llu", 0, 0);
     if (!thread_id) thread_id = (int)syscall(SYS_gettid);
-    if (core_hold) aero_hold_ends(core_hold);
+    if (core_hold) {
+        aero_hold_ends(core_hold);
+        aero_cores_out(core_hold, -1);
+    }
     running = v;
     /* Before kicked is read: a kick either finds the thread to signal, or is found here. */
     __atomic_store_n(&v->thread, thread_id, __ATOMIC_SEQ_CST);
@@ -497,7 +513,10 @@ static int aero_run(struct aero_vcpu *v)
     }
     __atomic_store_n(&v->thread, 0, __ATOMIC_SEQ_CST);
     running = NULL;
-    if (core_hold) hold_began = now_ns();
+    if (core_hold) {
+        hold_began = now_ns();
+        aero_cores_out(core_hold, 1);
+    }
     return trap;
 }
 
@@ -512,8 +531,8 @@ static void aero_kick(struct aero_vcpu *v)
 
 static int aero_is_running(struct aero_vcpu *v) { return __atomic_load_n(&v->thread, __ATOMIC_SEQ_CST) != 0; }
 
-/* The calling thread gets a tick every `nanoseconds`: it ends the run() that is under way, or the next one.  Of its
- * processor time, the guest's included: a core that waits is not woken a hundred times a second for nothing. */
+/* The calling thread gets a tick every `nanoseconds` from now on, and none that came before counts any more: it ends the
+ * run() that is under way, or the next one.  Of its processor time, the guest's included: a core that waits is not woken a hundred times a second for nothing. */
 static int aero_slice_start(uint64_t nanoseconds)
 {
     struct itimerspec period;
@@ -531,6 +550,8 @@ static int aero_slice_start(uint64_t nanoseconds)
     slice_over = 0;
     return timer_settime(slice_timer, 0, &period, NULL) < 0 ? -errno : 0;
 }
+
+static int aero_slice_is_over(void) { return slice_over; }
 
 static void aero_slice_stop(void)
 {

@@ -10,7 +10,7 @@ import pytest
 
 from abi.layout import PAGE_SIZE
 from hv.engine import FAULT, PREEMPTED, SYSCALL
-from hv.vcpu import slice_start, slice_stop
+from hv.vcpu import slice_is_over, slice_start, slice_stop
 from tests.hv.guest import CODE, DATA, SPIN, STACK, SYSCALL_CODE, Guest, Space, jump_back, run
 
 pytestmark = pytest.mark.kvm
@@ -151,6 +151,16 @@ def test_a_slice_that_ends_in_the_host_ends_the_next_run(guest: Guest) -> None:
     assert (run(vcpu), vcpu.regs.rbx) == ("preempted", 0)
     slice_stop()
     assert (run(vcpu), vcpu.regs.rbx) == ("syscall", 1)
+
+
+def test_a_slice_that_begins_anew_forgets_what_has_come(guest: Guest) -> None:
+    vcpu = guest.program(COUNT_CALLS)
+    slice_start(1_000_000)
+    while not slice_is_over(): pass
+    slice_start(30_000_000_000)
+    assert not slice_is_over()
+    assert (run(vcpu), vcpu.regs.rbx) == ("syscall", 1)
+    slice_stop()
 
 
 def test_slices_are_a_threads_own(guest: Guest) -> None:
