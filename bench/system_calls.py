@@ -101,12 +101,12 @@ def sample(check: str, turns: int) -> Samples:
     """Microseconds a call by what was called, with the given check level."""
     samples: Samples = {}
     with Machine("64M", check=check) as machine:
-        hypervisor = machine.hypervisor
-        apply = hypervisor._apply
+        checker = machine.hypervisor.checker
+        apply = checker.carry_out
 
         def effects(carried_out: bool) -> None:
             # Nothing depends on those of this mprotect: it changes no entry.
-            hypervisor._apply = apply if carried_out else lambda: None
+            checker.carry_out = apply if carried_out else lambda _: None
 
         follow(machine, _record(samples, turns, effects))
     return samples

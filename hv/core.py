@@ -133,10 +133,11 @@ class Core:
             self._run(thread)
 
     def _run(self, thread: Thread) -> None:
-        """Runs the core's current thread until another one is to run, or the machine stops."""
+        """Runs the core's current thread, and those that it is switched to directly, until something else is to be done
+        or the machine stops."""
         machine, raw = self.machine, self.machine.lock.raw
         acquire, release, contend, settle = raw.acquire, raw.release, machine.lock.contend, machine.effects.settle
-        R = machine.kernel.core[self.index]
+        R, threads = machine.kernel.core[self.index], machine.threads
         t = thread.id
         self.vcpu = vcpu = thread.engine
         run = vcpu.run
@@ -160,13 +161,25 @@ class Core:
             elif trap == CRASHED: machine.crash(thread, vcpu)
             else: machine.stray_access(thread, vcpu)
             if observer is not None and thread.operation is None and not thread.retry: observer.served(thread)
-            if R.current != t or machine.stopping or thread.gone or thread.retry: break
+            if machine.stopping or thread.gone or thread.retry: break
+            now = R.current
+            if now == t: continue
+            switched = threads.get(now)
+            if switched is None or switched.vcpu is None or thread.leaving or not self._only_to_run(switched): break
+            thread, t = switched, now
+            self.vcpu = vcpu = switched.vcpu
+            run = vcpu.run
         self.vcpu = None
         if thread.leaving:
             thread.leaving = False
             machine.lock.notify_all()
         if trap == CRASHED: machine.vcpus.retire(vcpu)
         elif thread.gone: machine.vcpus.give_back(vcpu)
+
+    def _only_to_run(self, thread: Thread) -> bool:
+        """Nothing else is to be done for the core's current thread."""
+        if thread.leaving or thread.retry or thread.trapped is not None or thread.operation is not None: return False
+        return self.machine.kernel.process[thread.process.id].state != ENDING
 
     def _syscall(self, thread: Thread, vcpu: Engine) -> None:
         machine, regs = self.machine, vcpu.regs

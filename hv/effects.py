@@ -1,4 +1,4 @@
-"""What a transition means for the machine, read off the journal of its writes.
+"""What transitions mean (``kernel.consequences``) is carried out on the machine.
 
 Page-table entries are encoded and stored, translations dropped, pages given back to the host, and the machine told of
 threads that became ready or are gone.  The order matters: a frame exists before an entry is written in it, and an entry
@@ -7,16 +7,16 @@ is gone before the page behind it is.
 
 from __future__ import annotations
 
-from typing import Final, Protocol
+from typing import Protocol
 
 from abi.layout import DATA_LIMIT, PAGE_SHIFT, SYSTEM_SLOT
 from hv.gate import Gate
 from hv.guest_memory import GuestMemory
 from hv.page_tables import ADDRESS_MASK, PRESENT, TableFrames, encode_entry
+from kernel.consequences import Consequences
 from kernel.objects import (
     ALIVE,
     CONTAINER,
-    DEAD,
     DOMAIN,
     ENDED,
     ENDING,
@@ -31,14 +31,7 @@ from kernel.objects import (
     TABLE,
     THREAD,
     Kernel,
-    Page,
-    PageTable,
 )
-from kernel.objects import Process as KernelProcess
-from kernel.objects import Thread as KernelThread
-
-TELLING: Final = frozenset(("entry", "permission", "kind", "state", "result", "current"))
-"""The fields whose writes mean something here."""
 
 
 def joined(runs: list[tuple[int, int]]) -> list[tuple[int, int]]:
@@ -107,61 +100,25 @@ class Effects:
             for first, count in joined(releases):
                 self._memory.release(first, count)
 
-    def apply(self) -> None:
-        """Carries out the transition that the journal is of, but for what ``settle`` does."""
+    def apply(self, found: Consequences) -> None:
+        """Carries out what a transition means, but for what ``settle`` does."""
         k = self._k
-        entries: dict[tuple[int, int], None] | None = None
-        kinds: dict[int, int] | None = None
-        threads: list[tuple[KernelThread, str, int]] | None = None
-        processes: list[tuple[KernelProcess, int]] | None = None
-        for write in k.journal:
-            field = write[1]
-            if field not in TELLING: continue
-            written = write[0]
-            if field == "entry" or field == "permission":
-                if isinstance(written, PageTable) and len(write) == 4:
-                    if entries is None:
-                        entries = {}
-                    entries[written.id, write[2]] = None
-            elif field == "kind":
-                if isinstance(written, Page):
-                    if kinds is None:
-                        kinds = {}
-                    kinds.setdefault(written.id, write[2])
-            elif field == "state":
-                if isinstance(written, KernelThread):
-                    if threads is None:
-                        threads = []
-                    threads.append((written, field, write[2]))
-                elif isinstance(written, KernelProcess):
-                    if processes is None:
-                        processes = []
-                    processes.append((written, write[2]))
-            elif field == "current":
-                t = write[2]
-                if t != 0 and k.thread[t].state == READY and k.thread[t].core != written.id:
-                    self._listener.thread_left(t, written.id)
-            elif field == "result" and isinstance(written, KernelThread):
-                if threads is None:
-                    threads = []
-                threads.append((written, field, write[2]))
-        if kinds is not None:
-            self._before_entries(kinds)
-        if entries is not None:
-            self._write_entries(entries, kinds or {})
-        if kinds is not None:
-            self._after_entries(kinds)
-        if threads is not None:
-            self._tell_of_threads(threads)
-        if processes is not None:
-            for S, before in processes:
-                if k.page[S.id].kind != PROCESS:
-                    self._listener.process_ended(S.id, -1)
-                    k.process.pop(S.id, None)
-                elif S.state == ENDING and before == ALIVE:
-                    self._listener.process_ending(S.id)
-                elif S.state == ENDED and before != ENDED:
-                    self._listener.process_ended(S.id, S.status)
+        for t, core in found.left: self._listener.thread_left(t, core)
+        if found.kinds: self._before_entries(found.kinds)
+        if found.entries: self._write_entries(found.entries, found.kinds)
+        if found.kinds: self._after_entries(found.kinds)
+        for T, has_result in found.threads:
+            if has_result: self._listener.thread_woken(T.id, T.result)
+            elif T.state == READY: self._listener.thread_ready(T.id, T.core)
+            else: self._listener.thread_gone(T.id)
+        for S, before in found.processes:
+            if k.page[S.id].kind != PROCESS:
+                self._listener.process_ended(S.id, -1)
+                k.process.pop(S.id, None)
+            elif S.state == ENDING and before == ALIVE:
+                self._listener.process_ending(S.id)
+            elif S.state == ENDED and before != ENDED:
+                self._listener.process_ended(S.id, S.status)
 
     def _before_entries(self, kinds: dict[int, int]) -> None:
         k, memory = self._k, self._memory
@@ -232,16 +189,6 @@ class Effects:
                 k.container.pop(p, None)
             elif before == DOMAIN:
                 k.domain.pop(p, None)
-
-    def _tell_of_threads(self, threads: list[tuple[KernelThread, str, int]]) -> None:
-        for T, field, _ in threads:
-            if field == "result":
-                if T.state == READY:
-                    self._listener.thread_woken(T.id, T.result)
-            elif T.state == READY:
-                self._listener.thread_ready(T.id, T.core)
-            elif T.state == DEAD:
-                self._listener.thread_gone(T.id)
 
 
 __all__ = ["Effects", "Listener"]

@@ -112,6 +112,10 @@ class Engine(Protocol):
     def run(self) -> int:
         """Lets the program run until one of the traps above."""
 
+    def deliver(self, receiver: Registers, badge: int, item: int, object: int, /) -> None:
+        """Gives the program that has these registers the words of a message that this one has in its own, and badge,
+        item and object besides (``abi.calls``).  Neither runs."""
+
     def start(self, cr3: int, rip: int, rsp: int, *, rdi: int = 0, fs_base: int = 0) -> None:
         """Becomes a new program thread; nothing of an earlier one is left."""
 

@@ -74,6 +74,9 @@ class Machine:
         if not 1 <= cores <= MAX_CORES: raise ValueError(f"{cores} cores are not within 1 to {MAX_CORES}")
         self.kernel = boot(blocks, cores)
         self.checker = Checker(self.kernel, check)
+        self.step: Callable[..., int] = self.checker.step
+        """Runs one transition, checks it, and carries out what it means for the machine.  Hold the big lock.  What it
+        raises has stopped the machine, whoever called: it was left in the middle of something."""
         self.lock = BigLock(self._settle)
         self.started_at = time.monotonic()
         self.stopping = False
@@ -111,8 +114,8 @@ class Machine:
         self.system = System(self.kernel, self.step, self.life.thread_started)
         self.messages = Messages(self)
         self.system.operations.orphaned = self._orphaned
-        self._check = None if check == "off" else self.checker.check
-        self._apply = self.effects.apply
+        self.checker.carry_out = self.effects.apply
+        self.checker.failed = self.stop
         self.native = self._native_calls()
         self.cores = [Core(self, index) for index in range(cores)]
         self._running = False
@@ -125,20 +128,6 @@ class Machine:
         except BaseException as error:
             self.stop(error)
             raise
-
-    def step(self, transition: Callable[..., int], *arguments: int) -> int:
-        """Runs one transition, checks it, and carries out what it means for the machine.  Hold the big lock.  What it
-        raises has stopped the machine, whoever called: it was left in the middle of something."""
-        k = self.kernel
-        try:
-            k.journal.clear()
-            result = transition(k, *arguments)
-            if self._check is not None: self._check(transition.__name__, arguments, result)
-            if k.journal: self._apply()
-        except BaseException as error:
-            self.stop(error)
-            raise
-        return result
 
     def _orphaned(self) -> None:
         """There is something to do for cores that have nothing to run."""

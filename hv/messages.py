@@ -8,13 +8,11 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from functools import partial
 from typing import TYPE_CHECKING, Final
 
 from abi.errors import ETIMEDOUT, OK
 from hv.engine import PAGE_FAULT_FETCH, PAGE_FAULT_WRITE
 from hv.personality import BLOCKED, Fault
-from kernel.calls import Delivery
 from kernel.calls.messages import FOREVER
 from kernel.objects import READY
 
@@ -41,34 +39,39 @@ class Messages:
         self._machine = machine
         self._timers: dict[int, Timer] = {}
         """By endpoint."""
+        self._refused = False
+        """The call that is served has ended a process, by a reply that refuses it a page."""
         machine.system.delivered = self.delivered
 
     def calls(self) -> dict[str, Callable[..., int]]:
         """What serves the native calls that need more than the kernel, by name."""
-        timed = {name: partial(self._timed, getattr(self._machine.system, name)) for name in TIMED}
+        timed = {name: self._timed(getattr(self._machine.system, name)) for name in TIMED}
         return {**timed, "timer_set": self._timer_set}
 
     # Delivery.
 
-    def delivered(self, delivery: Delivery) -> None:
+    def delivered(self, sender: int, receiver: int, badge: int, item: int, object: int) -> None:
         """Copies a message's words, and says what came with it."""
         threads = self._machine.threads
-        sender, receiver = threads[delivery.sender], threads[delivery.receiver]
-        self.settled(receiver)
-        if receiver.fault is not None:
-            self._paged(receiver, refused=sender.regs.r8 != 0)
-            return
-        words: tuple[int, int, int, int, int, int]
-        if sender.fault is not None:
-            fault = sender.fault
-            words = (fault.fault_address, _access(fault.error_code), fault.rip, 0, 0, 0)
+        says, gets = threads[sender], threads[receiver]
+        if gets.deadline is not None: self.settled(gets)
+        if gets.fault is not None:
+            self._paged(gets, refused=says.regs.r8 != 0)
+        elif says.fault is not None:
+            fault = says.fault
+            self._tell(gets, (fault.fault_address, _access(fault.error_code), fault.rip, 0, 0, 0), badge, item, object)
+        elif says.vcpu is not None and gets.vcpu is not None:
+            says.vcpu.deliver(gets.vcpu.regs, badge, item, object)
         else:
-            said = sender.regs
-            words = (said.r8, said.r9, said.r12, said.r13, said.r14, said.r15)
-        # Only now: where vCPUs are short, giving the one its registers may take the other's vCPU from it.
+            # Where vCPUs are short, giving the one its registers may take the other's vCPU from it.
+            said = says.regs
+            self._tell(gets, (said.r8, said.r9, said.r12, said.r13, said.r14, said.r15), badge, item, object)
+
+    @staticmethod
+    def _tell(receiver: Thread, words: tuple[int, int, int, int, int, int], badge: int, item: int, object: int) -> None:
         to = receiver.regs
         to.r8, to.r9, to.r12, to.r13, to.r14, to.r15 = words
-        to.rdi, to.rdx, to.r10 = delivery.badge, delivery.item, delivery.object
+        to.rdi, to.rdx, to.r10 = badge, item, object
 
     # Page faults.
 
@@ -84,7 +87,9 @@ class Messages:
     def _paged(self, faulting: Thread, *, refused: bool) -> None:
         """The pager has replied: the thread tries again, or its process ends."""
         fault, faulting.fault = faulting.fault, None
-        if refused and fault is not None: self._machine.kill_for_fault(faulting, fault)
+        if not refused or fault is None: return
+        self._refused = True
+        self._machine.kill_for_fault(faulting, fault)
 
     def failed(self, woken: Thread) -> bool:
         """The call of a thread has failed; true if it was a fault's, which then ends its process."""
@@ -94,8 +99,18 @@ class Messages:
 
     # Time.
 
-    def _timed(self, call: Callable[..., int], t: int, handle: int, timeout: int, *carried: int) -> int:
-        result = call(t, handle, timeout, *carried)
+    def _timed(self, call: Callable[..., int]) -> Callable[..., int]:
+        """What serves a call with a timeout."""
+        def serve(t: int, handle: int, timeout: int, *carried: int) -> int:
+            self._refused = False
+            result = call(t, handle, timeout, *carried)
+            if timeout == FOREVER and not self._refused: return result
+            return self._bounded(t, timeout, result)
+
+        return serve
+
+    def _bounded(self, t: int, timeout: int, result: int) -> int:
+        """A call with this timeout has been made, with this result; what it returns to thread t."""
         machine = self._machine
         if t not in machine.threads: return result  # it has ended, by what it replied
         T = machine.kernel.thread[t]

@@ -95,6 +95,9 @@ class Vcpu:
         whole = ffi.buffer(self._state, ffi.sizeof("struct kvm_regs"))
         self.regs: Registers = ffi.from_buffer("struct kvm_regs *", whole)
         """The program's general registers, live."""
+        self.deliver: Callable[[Registers, int, int, int], None] = functools.partial(lib.aero_deliver, self.regs)
+        """Gives the program that has these registers the words of a message that this one has in its own, and badge,
+        item and object besides."""
         self._page: Any = gate.add_vcpu(index)
         kvm = vm.kvm
         self.fd = vm.create_vcpu(index)

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 from typing import Final
 
 from kernel import ledgers
+from kernel.consequences import Consequences, consequences
 from kernel.evaluated import evaluate
 from kernel.invariants import INVARIANTS, documented
 from kernel.objects import Kernel
@@ -80,7 +81,11 @@ def changes_of(journal: Journal) -> Iterator[Change]:
 
 
 class Checker:
-    """Runs transitions on a kernel and checks them at the given level."""
+    """Runs transitions on a kernel and checks them at the given level.
+
+    ``carry_out`` is given what a transition means for the machine, if it means anything, after the check.  ``failed``
+    is told of what a transition, its check or that has raised, before whoever made the step is.
+    """
 
     def __init__(self, k: Kernel, level: str = "touched") -> None:
         if level not in LEVELS: raise ValueError(f"check level {level!r} is not one of {', '.join(LEVELS)}")
@@ -92,6 +97,8 @@ class Checker:
         self._old = OldKernel(k)
         self._frame = Frame(k)
         self._until_audit = AUDIT_EVERY
+        self.carry_out: Callable[[Consequences], None] | None = None
+        self.failed: Callable[[BaseException], None] = lambda error: None
         if level != "off": k.ledger = ledgers.count(k)
 
     @property
@@ -102,9 +109,16 @@ class Checker:
     def step(self, transition: Callable[..., int], *arguments: int) -> int:
         """Runs one transition; returns its result.  Raises CheckFailed before anything else sees the new state."""
         k = self.k
-        k.journal.clear()
-        result = transition(k, *arguments)
-        if self.level != "off": self.check(transition.__name__, arguments, result)
+        try:
+            k.journal.clear()
+            result = transition(k, *arguments)
+            if self.level != "off": self.check(transition.__name__, arguments, result)
+            if self.carry_out is not None and k.journal:
+                found = consequences(k)
+                if found is not None: self.carry_out(found)
+        except BaseException as error:
+            self.failed(error)
+            raise
         return result
 
     def check(self, transition: str, arguments: tuple[int, ...], result: int) -> None:

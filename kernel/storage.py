@@ -65,9 +65,9 @@ class OldTable(Table[T]):
         """The object with this id was written; it was this."""
         self[id] = cast(T, old)
 
-    def forget(self) -> None:
-        """From here on nothing is written."""
-        self.clear()
+    def forget(self, id: int) -> None:
+        """From here on the object with this id is not written."""
+        self.pop(id, None)
 
 
 def old_table(live: Table[T]) -> OldTable[T]:

@@ -9,8 +9,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from kernel.evaluated import copy
-from kernel.fields import BITS, NUMBERS, SETS
+from kernel import COMPILED
+from kernel.evaluated import copy, restore
+from kernel.fields import BITS, SETS
 from kernel.objects import CLASSES, TABLE_NAMES, Kernel, Memory
 from kernel.storage import OldRow, OldTable, old_table
 from kernel.written import Object, Written
@@ -21,7 +22,7 @@ Journal = Sequence[tuple[Any, ...]]
 class OldKernel(Kernel):
     """The state as it was.  ``enter`` makes it so, ``leave`` ends it; in between nothing is written."""
 
-    __slots__ = ("now", "objects", "_spare", "_tables")
+    __slots__ = ("now", "objects", "_spare", "_tables", "_numbers")
 
     def __init__(self, now: Kernel) -> None:
         super().__init__()
@@ -31,9 +32,14 @@ class OldKernel(Kernel):
         """The objects that were written, in the order of their first writes."""
         self._spare: list[list[Written]] = [[] for _ in CLASSES]
         """By table: what was made for earlier journals, to be filled in again."""
-        self._tables: dict[str, OldTable[Any]] = {name: old_table(getattr(now, name)) for name in TABLE_NAMES}
-        for name in TABLE_NAMES:
-            setattr(self, name, self._tables[name])
+        self._numbers: dict[type[Object], int] = {of: number for number, of in enumerate(CLASSES)}
+        self._tables: list[OldTable[Any] | None] = [None for _ in CLASSES]
+        """By number; none for the allocator's own state."""
+        for number, of in enumerate(CLASSES):
+            if of is Memory: continue
+            table = old_table(getattr(now, of.table_name))
+            self._tables[number] = table
+            setattr(self, of.table_name, table)
         self.memory = now.memory
         self.root = now.root
         self.cores = now.cores
@@ -41,6 +47,7 @@ class OldKernel(Kernel):
     def enter(self, journal: Journal) -> None:
         """From here on this is the state before the journal's writes."""
         objects = self.objects
+        compiled = COMPILED  # then to tell fields apart by their bits is the faster way to set one
         for entry in journal:
             live: Object = entry[0]
             field: str = entry[1]
@@ -53,7 +60,8 @@ class OldKernel(Kernel):
             if len(entry) == 3:
                 if w.fields & bit == 0:
                     w.fields |= bit
-                    setattr(w.old, field, entry[2])
+                    if compiled: restore(w.table, w.old, bit, entry[2])
+                    else: setattr(w.old, field, entry[2])
                 continue
             if w.fields & bit == 0:
                 w.fields |= bit
@@ -64,19 +72,21 @@ class OldKernel(Kernel):
 
     def _written(self, live: Object) -> Written:
         """What is known of a written object: at first nothing."""
-        name = live.table_name
-        spare = self._spare[NUMBERS[name]]
+        number = self._numbers[type(live)]
+        spare = self._spare[number]
         if spare:
             w = spare.pop()
         else:
-            w = Written(NUMBERS[name], BITS[name], SETS[name], type(live)(live.id))
+            name = live.table_name
+            w = Written(number, BITS[name], SETS[name], type(live)(live.id))
         w.live = live
         live.written = w
-        if name == "memory":
+        table = self._tables[number]
+        if table is not None:
+            table.note(live.id, w.old)
+        else:
             assert isinstance(w.old, Memory)
             self.memory = w.old
-        else:
-            self._tables[name].note(live.id, w.old)
         return w
 
     @staticmethod
@@ -92,14 +102,15 @@ class OldKernel(Kernel):
 
     def leave(self) -> None:
         """From here on this is the state as it is."""
+        tables = self._tables
         for w in self.objects:
             w.live.written = None
             w.fields = w.allowed = 0
             if w.items: w.items.clear()
+            table = tables[w.table]
+            if table is not None: table.forget(w.live.id)
             self._spare[w.table].append(w)
         self.objects.clear()
-        for table in self._tables.values():
-            if table: table.forget()
         self.memory = self.now.memory
 
 

@@ -520,6 +520,21 @@ static int aero_run(struct aero_vcpu *v)
     return trap;
 }
 
+/* A message: the receiver gets the sender's six words, and what the kernel says of it.  Neither of them runs. */
+static void aero_deliver(const struct kvm_regs *said, struct kvm_regs *to, uint64_t badge, uint64_t item,
+                         uint64_t object)
+{
+    to->r8 = said->r8;
+    to->r9 = said->r9;
+    to->r12 = said->r12;
+    to->r13 = said->r13;
+    to->r14 = said->r14;
+    to->r15 = said->r15;
+    to->rdi = badge;
+    to->rdx = item;
+    to->r10 = object;
+}
+
 static void aero_kick(struct aero_vcpu *v)
 {
     if (!v->run) return;

@@ -80,6 +80,7 @@ void aero_close(struct aero_vcpu *v);
 void aero_settle(struct aero_vcpu *v);
 void aero_settled_in_program(struct aero_vcpu *v);
 int aero_run(struct aero_vcpu *v);
+void aero_deliver(const struct kvm_regs *said, struct kvm_regs *to, uint64_t badge, uint64_t item, uint64_t object);
 void aero_kick(struct aero_vcpu *v);
 int aero_is_running(struct aero_vcpu *v);
 int aero_slice_start(uint64_t nanoseconds);

@@ -11,20 +11,11 @@ result, or, where the work grows with the arguments, an operation that brings it
 from __future__ import annotations
 
 from kernel.calls.base import Step
-from kernel.calls.containers import ContainerCalls
-from kernel.calls.devices import DeviceCalls
-from kernel.calls.messages import Delivery
 from kernel.calls.operations import Operation, SpaceBusy
-from kernel.calls.processes import ProcessCalls
 from kernel.calls.ranges import Piece, effective, indices, protection_valid, range_valid
-from kernel.calls.threads import ThreadCalls
-
-
-class System(ThreadCalls, ProcessCalls, ContainerCalls, DeviceCalls):
-    """The native system calls of a kernel, and what the host asks of it."""
-
+from kernel.calls.system import System
 
 __all__ = [
-    "Delivery", "Operation", "Piece", "SpaceBusy", "Step", "System", "effective", "indices", "protection_valid",
+    "Operation", "Piece", "SpaceBusy", "Step", "System", "effective", "indices", "protection_valid",
     "range_valid",
 ]  # fmt: skip

@@ -8,7 +8,7 @@ the handle.  The words of a message are in registers that the kernel never sees:
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import TYPE_CHECKING, Final, final
 
 from abi.errors import EBUSY, EEXIST, EINVAL, EMSGSIZE, ENOMEM, EPERM, ESRCH, OK
 from abi.layout import BLOCK_PAGES, GIANT_PAGES, PAGE_SHIFT, PAGE_SIZE
@@ -31,15 +31,19 @@ MOST_PIECES: Final = 512
 LARGEST_BADGE: Final = (1 << 63) - 1
 
 
-class Item(NamedTuple):
+@final
+class Item:
     """What a message carries, as the transitions take it."""
 
-    kind: int
-    first: int
-    """The first virtual page, or the handle's slot."""
-    number: int
-    """Pages, or the handle's generation."""
-    rights: int
+    __slots__ = ("kind", "first", "number", "rights")
+
+    def __init__(self, kind: int, first: int, number: int, rights: int) -> None:
+        self.kind = kind
+        self.first = first
+        """The first virtual page, or the handle's slot."""
+        self.number = number
+        """Pages, or the handle's generation."""
+        self.rights = rights
 
 
 NOTHING: Final = Item(0, 0, 0, 0)
@@ -70,23 +74,13 @@ def carried(T: Thread) -> Item:
     return Item(T.item, T.item_first, T.item_count, T.item_rights)
 
 
-class Delivery(NamedTuple):
-    """A message on its way: who gets the words of whom, by which badge, and what came with it, as ``item`` and
-    ``object``."""
-
-    sender: int
-    receiver: int
-    badge: int
-    item: int
-    object: int
-
-
 class MessageCalls(Endings):
     """endpoint_create, handle_copy, handle_close, handle_give; message_send, _call, _receive, _reply, _reply_receive
     and _accept; pager_set, timer_set."""
 
-    delivered: Callable[[Delivery], None] = staticmethod(lambda delivery: None)
-    """Is told of each message that finds its receiver."""
+    delivered: Callable[[int, int, int, int, int], None] = staticmethod(lambda *_: None)
+    """Is told of each message that finds its receiver: who sends and who gets the words, by which badge, and what came
+    with them, as ``item`` and ``object``."""
 
     # Endpoints.
 
@@ -165,8 +159,11 @@ class MessageCalls(Endings):
             if where < 0: return where
             moved = named.number
         badge = k.process[s].handle_badge[slot] if e else 0
-        result = self.step(transition, t, slot, generation, int(timeout != 0), *named, moved)
-        if u and result == OK: self.delivered(Delivery(t, u, badge, *item_received(named, where)))
+        result = self.step(
+            transition, t, slot, generation, int(timeout != 0), named.kind, named.first, named.number, named.rights,
+            moved,
+        )  # fmt: skip
+        if u and result == OK: self._deliver(t, u, badge, named, where)
         return result
 
     def page_fault(self, t: int, v: int) -> int:
@@ -176,7 +173,7 @@ class MessageCalls(Endings):
         E = k.endpoint[S.pager] if S.pager else None
         u = E.head if E is not None and E.receiving == 1 else 0
         result = self.step(message.message_fault, t, v)
-        if u and result == OK: self.delivered(Delivery(t, u, S.pager_badge, 0, 0))
+        if u and result == OK: self.delivered(t, u, S.pager_badge, 0, 0)
         return result
 
     def message_receive(self, t: int, handle: int, timeout: int) -> int:
@@ -199,7 +196,7 @@ class MessageCalls(Endings):
                 named = NOTHING
             if u: moved, badge = named.number, k.thread[u].badge or self._pager_badge(u)
         result = self.step(message.message_receive, t, slot, generation, int(timeout != 0), moved)
-        if u and result == OK: self.delivered(Delivery(u, t, badge, *item_received(named, where)))
+        if u and result == OK: self._deliver(u, t, badge, named, where)
         return result
 
     def _pager_badge(self, u: int) -> int:
@@ -213,8 +210,10 @@ class MessageCalls(Endings):
         u = k.thread[t].caller
         where = self._hand_over(k.thread[t].process, named, u) if u and item else 0
         if where < 0: return where
-        result = self.step(message.message_reply, t, *named, named.number)
-        if result == OK: self.delivered(Delivery(t, u, 0, *item_received(named, where)))
+        result = self.step(
+            message.message_reply, t, named.kind, named.first, named.number, named.rights, named.number
+        )
+        if result == OK: self._deliver(t, u, 0, named, where)
         return result
 
     def message_reply_receive(self, t: int, handle: int, timeout: int, item: int, object: int) -> int:
@@ -230,8 +229,11 @@ class MessageCalls(Endings):
                 if item and not endpoint.may_receive(k.process[s].handle_rights[slot]): return -EPERM
                 where = self._hand_over(s, named, u) if item else 0
                 if where < 0: return where
-                result = self.step(message.message_reply_receive, t, slot, generation, *named, named.number)
-                if result == OK: self.delivered(Delivery(t, u, 0, *item_received(named, where)))
+                result = self.step(
+                    message.message_reply_receive, t, slot, generation, named.kind, named.first, named.number,
+                    named.rights, named.number,
+                )  # fmt: skip
+                if result == OK: self._deliver(t, u, 0, named, where)
                 return result
         result = self.message_reply(t, item, object)
         if result < 0: return result
@@ -254,12 +256,16 @@ class MessageCalls(Endings):
 
     # What messages carry.
 
+    def _deliver(self, sender: int, receiver: int, badge: int, item: Item, where: int) -> None:
+        named, object = item_received(item, where)
+        self.delivered(sender, receiver, badge, named, object)
+
     def _hand_over(self, s: int, item: Item, u: int) -> int:
         """Maps the pages that a message of process s carries where thread u takes them.  The virtual page there, for a
         handle the value it will have; or the error for who sent it, with nothing changed."""
         k = self.k
         U = k.thread[u]
-        refusal = message.item_refusal(k, s, *item, item.number, u)
+        refusal = message.item_refusal(k, s, item.kind, item.first, item.number, item.rights, item.number, u)
         if refusal != OK: return refusal
         if item.kind == HANDLE: return _next_handle(k, U.process)
         window = U.fault or U.window
@@ -310,4 +316,4 @@ def _next_handle(k: Kernel, d: int) -> int:
     return (D.handle_opened + 1) << 16 | slot
 
 
-__all__ = ["FOREVER", "MOST_PIECES", "Delivery", "Item", "MessageCalls"]
+__all__ = ["FOREVER", "MOST_PIECES", "Item", "MessageCalls"]

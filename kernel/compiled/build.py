@@ -7,6 +7,7 @@ of it is used (``kernel.compiled``) as long as the sources are those it was made
 from __future__ import annotations
 
 import hashlib
+import importlib
 import importlib.util
 import os
 import shutil
@@ -19,26 +20,24 @@ from pathlib import Path
 from typing import Final
 
 from kernel import compiled
-from kernel.compiled.rewrite import journaled, undecorated
+from kernel.compiled.rewrite import calls, invariants, journaled, specifications
 from kernel.evaluation import source as evaluation_source
 from kernel.journaled import TRANSITIONS
 
 KERNEL: Final = Path(compiled.KERNEL)
 DIGEST: Final = "digest"
 """The file in the result that tells what was compiled from everything else."""
-PLAIN: Final = ("written", "fields", "ledgers", "view", "check", "audit", "specs.frame")
+PLAIN: Final = ("written", "fields", "ledgers", "view", "consequences", "check", "audit", "specs.frame")
 """Modules compiled as they are."""
 SETUP: Final = """
 import sys
 from mypyc.build import mypycify
 from setuptools import setup
 
+modules = mypycify(sys.argv[1].split(), group_name={group!r}, opt_level="2", debug_level="0")
+for module in modules: module.extra_compile_args.append("-fno-semantic-interposition")  # calls within are direct
 setup(
-    name="kernel", packages=[],
-    ext_modules=mypycify(
-        [*sys.argv[1].split()],
-        group_name={group!r}, opt_level="2", debug_level="0",
-    ),
+    name="kernel", packages=[], ext_modules=modules,
     script_args=["--quiet", "build_ext", "--build-lib", "built", "--build-temp", "temporary"],
 )
 """
@@ -53,10 +52,17 @@ def texts() -> Iterator[tuple[str, str]]:
     for name in TRANSITIONS:
         path = KERNEL / f"{name}.py"
         yield f"journaled.{name}", journaled(path.read_text(), str(path))
-    for package in ("invariants", "specs"):
-        for path in sorted((KERNEL / package).glob("*.py")):
-            if path.stem in ("__init__", "frame"): continue
-            yield f"{package}.{path.stem}", undecorated(path.read_text(), str(path))
+    for path in _members("calls"): yield f"calls.{path.stem}", calls(path.read_text(), str(path))
+    for path in _members("invariants"):
+        yield f"invariants.{path.stem}", invariants(path.read_text(), str(path))
+    for path in _members("specs"):
+        if path.stem == "frame": continue
+        names = vars(importlib.import_module(f"kernel.specs.{path.stem}"))
+        yield f"specs.{path.stem}", specifications(path.read_text(), str(path), names)
+
+
+def _members(package: str) -> list[Path]:
+    return [path for path in sorted((KERNEL / package).glob("*.py")) if path.stem != "__init__"]
 
 
 def build(*, force: bool = False) -> bool:

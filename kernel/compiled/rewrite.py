@@ -1,13 +1,17 @@
 """The kernel's sources as mypyc is given them: the same functions, in the forms that it makes plain calls of.
 
 A decorated function is called through its Python object, so that ``@invariant("thread")`` becomes a call after the
-function; transitions are given with their stores journalled.
+function.  The fields that a specification names are looked up here, once.  Transitions are given with their stores
+journalled.
 """
 
 from __future__ import annotations
 
 import ast
+from collections.abc import Mapping
+from typing import Any
 
+from kernel.fields import NUMBERS, field_set
 from kernel.journaled.rewrite import journaled_source
 
 REGISTERING = ("invariant", "specification")
@@ -30,15 +34,72 @@ class _Undecorated(ast.NodeTransformer):
         return [node, *noted]
 
 
-def undecorated(source: str, path: str) -> str:
-    """The text of a module with registering decorators called after the functions."""
-    tree = _Undecorated().visit(ast.parse(source, path))
+class _FieldSets(ast.NodeTransformer):
+    """Makes ``f.may("thread", t, "state", *FIELDS)`` a call of ``may_set`` with the table's number and the set."""
+
+    def __init__(self, names: Mapping[str, Any]) -> None:
+        self.names = names
+
+    def visit_Call(self, node: ast.Call) -> ast.Call:
+        self.generic_visit(node)
+        if not (isinstance(node.func, ast.Attribute) and node.func.attr == "may"): return node
+        table, id, *given = node.args
+        # Where a name says which they are, that is known only at run time.
+        if not isinstance(table, ast.Constant) or any(isinstance(field, ast.Name) for field in given): return node
+        name = ast.literal_eval(table)
+        fields: list[str] = []
+        for field in given:
+            if isinstance(field, ast.Starred): fields += self.names[ast.unparse(field.value)]
+            else: fields.append(ast.literal_eval(field))
+        node.func.attr = "may_set"
+        return ast.Call(node.func, [ast.Constant(NUMBERS[name]), id, ast.Constant(field_set(name, tuple(fields)))], [])
+
+
+def invariants(source: str, path: str) -> str:
+    """The text of a module of invariants with registering decorators called after the functions."""
+    return ast.unparse(ast.fix_missing_locations(_Undecorated().visit(ast.parse(source, path))))
+
+
+def specifications(source: str, path: str, names: Mapping[str, Any]) -> str:
+    """The text of a module of specifications, whose names have these values, likewise, and with sets of fields."""
+    tree = _FieldSets(names).visit(_Undecorated().visit(ast.parse(source, path)))
     return ast.unparse(ast.fix_missing_locations(tree))
+
+
+class _Calls(ast.NodeTransformer):
+    """Takes the journalled transitions where a condition offers others to who reads the source, and leaves classes to
+    Python: several of them are the bases of one, and what they have is replaced in tests.  Their methods are compiled.
+    """
+
+    def visit_If(self, node: ast.If) -> ast.If | list[ast.stmt]:
+        if not (isinstance(node.test, ast.Name) and node.test.id == "TYPE_CHECKING"): return node
+        return node.orelse
+
+    def visit_ClassDef(self, node: ast.ClassDef) -> ast.ClassDef:
+        if node.name.endswith("Calls") or node.name in ("Endings", "System"):
+            node.decorator_list.append(ast.parse("mypyc_attr(native_class=False)", mode="eval").body)
+        return node
+
+
+def calls(source: str, path: str) -> str:
+    """The text of a module of calls."""
+    tree = _Calls().visit(ast.parse(source, path))
+    at = next(i for i, statement in enumerate(tree.body) if isinstance(statement, ast.ImportFrom)) + 1
+    tree.body.insert(at, ast.parse("from mypy_extensions import mypyc_attr").body[0])
+    return ast.unparse(ast.fix_missing_locations(tree))
+
+
+class _Journal(ast.NodeTransformer):
+    """Makes ``k.log(...)`` what it stands for, of which there is a faster form than of calling a method."""
+
+    def visit_Attribute(self, node: ast.Attribute) -> ast.AST:
+        if not (isinstance(node.value, ast.Name) and node.value.id == "k" and node.attr == "log"): return node
+        return ast.Attribute(ast.Attribute(node.value, "journal", node.ctx), "append", node.ctx)
 
 
 def journaled(source: str, path: str) -> str:
     """The text of a transition module with its stores logged."""
-    return ast.unparse(journaled_source(source, path))
+    return ast.unparse(ast.fix_missing_locations(_Journal().visit(journaled_source(source, path))))
 
 
-__all__ = ["journaled", "undecorated"]
+__all__ = ["calls", "invariants", "journaled", "specifications"]

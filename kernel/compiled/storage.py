@@ -6,8 +6,10 @@ its objects by id, 512 to a piece: what reading ``k.thread[t]`` costs is 5 ns in
 
 from __future__ import annotations
 
-from collections.abc import ItemsView, Iterator, KeysView, ValuesView
+from collections.abc import Callable, ItemsView, Iterator, KeysView, ValuesView
 from typing import Final, Generic, TypeVar, cast
+
+from mypy_extensions import i64
 
 from kernel.written import Object
 
@@ -84,24 +86,26 @@ class OldRow(Row):
         return self.live[index]
 
 
-T = TypeVar("T", bound=Object)
+T = TypeVar("T")
+"""A class of objects.  That it is one is not said here: what is looked up would be checked for that each time, before
+whoever asks for it has it checked for the class expected there."""
 
 
 class Table(Generic[T]):
     """All objects of one kind by id; a blank object stands where none was created."""
 
-    def __init__(self, blank: type[T]) -> None:
+    def __init__(self, blank: Callable[[int], T]) -> None:
         self.blank = blank
         self._objects: dict[int, T] = {}
         self._pieces: list[list[T | None]] = []
 
     def __getitem__(self, id: int) -> T:
-        if id >= 0:
-            piece = id >> 9
-            if piece < len(self._pieces):
-                objects = self._pieces[piece]
+        if id >= 0 and id < LISTED:
+            n: i64 = id
+            if n >> 9 < len(self._pieces):
+                objects = self._pieces[n >> 9]
                 if objects:
-                    found = objects[id & 511]
+                    found = objects[n & 511]
                     if found is not None: return found
         made = self._objects.get(id)
         if made is None:
@@ -111,12 +115,12 @@ class Table(Generic[T]):
 
     def get(self, id: int, default: T | None = None) -> T | None:
         """The object with this id, or the default if there is none."""
-        if id >= 0:
-            piece = id >> 9
-            if piece < len(self._pieces):
-                objects = self._pieces[piece]
+        if id >= 0 and id < LISTED:
+            n: i64 = id
+            if n >> 9 < len(self._pieces):
+                objects = self._pieces[n >> 9]
                 if objects:
-                    found = objects[id & 511]
+                    found = objects[n & 511]
                     if found is not None: return found
         return self._objects.get(id, default)
 
@@ -179,14 +183,14 @@ class OldTable(Table[T]):
 
     def __getitem__(self, id: int) -> T:
         live = self.live[id]
-        written = live.written
+        written = cast(Object, live).written
         return live if written is None else cast(T, written.old)
 
     def note(self, id: int, old: Object) -> None:
         """The object with this id was written; it was this: as its ``written`` says."""
 
-    def forget(self) -> None:
-        """From here on nothing is written."""
+    def forget(self, id: int) -> None:
+        """From here on the object with this id is not written."""
 
 
 def old_table(live: Table[T]) -> OldTable[T]:

@@ -6,13 +6,13 @@ from typing import Any, Final
 
 from kernel.fields import field_set
 from kernel.objects import CLASSES, TABLE_NAMES, Kernel, Memory, Page, Table
-from kernel.written import Written
+from kernel.written import Object, Written
 
 
 class Frame:
     """The fields that a transition may have changed, noted with the objects that it wrote."""
 
-    __slots__ = ("allocating", "rebuilding", "kinds", "tables")
+    __slots__ = ("allocating", "rebuilding", "kinds", "numbered", "tables")
 
     ALLOCATOR: Final = frozenset({
         ("memory", "fresh"), ("memory", "free_count"), ("memory", "free_stack"), ("memory", "partial_giant_count"),
@@ -33,6 +33,7 @@ class Frame:
         memory: Table[Memory] = Table(Memory)
         memory[0] = k.memory
         self.tables["memory"] = memory
+        self.numbered: list[Table[Any]] = [self.tables[of.table_name] for of in CLASSES]
         self.allocating = False
         self.rebuilding = False
         self.kinds: tuple[tuple[int, int], ...] = ()
@@ -45,19 +46,26 @@ class Frame:
 
     def may(self, table: str, id: int, *fields: str) -> None:
         """These fields of this object may change."""
-        live = self.tables[table].get(id)
+        live: Object | None = self.tables[table].get(id)
         if live is None: return
-        w: Written | None = live.written
+        w = live.written
         if w is None: return
         allowed = w.sets.get(fields)
         if allowed is None: allowed = field_set(table, fields)
         w.allowed |= allowed
 
+    def may_set(self, number: int, id: int, fields: int) -> None:
+        """``may`` where the kernel is compiled: the table by its number, and the set of the fields."""
+        live: Object | None = self.numbered[number].get(id)
+        if live is None: return
+        w = live.written
+        if w is not None: w.allowed |= fields
+
     def may_item(self, table: str, id: int, row: str, index: int) -> None:
         """This item of this row may change."""
-        live = self.tables[table].get(id)
+        live: Object | None = self.tables[table].get(id)
         if live is None: return
-        w: Written | None = live.written
+        w = live.written
         if w is None or w.fields & w.bits[row] == 0: return
         written = w.rows[row]
         if index not in written or (row, index) in w.items: return
@@ -106,6 +114,9 @@ class _Nothing(Frame):
     __slots__ = ()
 
     def may(self, table: str, id: int, *fields: str) -> None:
+        pass
+
+    def may_set(self, number: int, id: int, fields: int) -> None:
         pass
 
     def may_item(self, table: str, id: int, row: str, index: int) -> None:

@@ -17,6 +17,7 @@ from abi.errors import ENOMEM
 from abi.layout import BLOCK_SIZE, PAGE_SIZE, READ, WRITE
 from aerostat import CheckFailed, Machine, MachineFailed
 from hv.events import SWEEP_AT
+from kernel.specs import SPECIFICATIONS
 from tests.aerostat.programs import API, NewMachine, Pipe, assert_idle, built, run, wait
 
 pytestmark = pytest.mark.kvm
@@ -96,7 +97,8 @@ def test_what_fails_in_a_thread_of_the_users_stops_the_guests(
         raise OSError("made up")
 
     with hypervisor.lock:
-        monkeypatch.setattr(hypervisor, "_check" if what == "check" else "_apply", fails)
+        if what == "check": monkeypatch.setitem(SPECIFICATIONS, "process_spawn", fails)
+        else: monkeypatch.setattr(hypervisor.checker, "carry_out", fails)
         with pytest.raises(CheckFailed if what == "check" else OSError, match="made up"):
             hypervisor.step(_spawn(), hypervisor.kernel.root)
         assert hypervisor.stopping

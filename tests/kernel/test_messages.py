@@ -4,6 +4,7 @@ nobody is left."""
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 import pytest
 
@@ -23,7 +24,7 @@ from abi.errors import (
     ETIMEDOUT,
 )  # fmt: skip
 from abi.layout import BLOCK_SIZE, PAGE_SIZE, READ, USER_MIN, WRITE
-from kernel.calls import Delivery, System
+from kernel.calls import System
 from kernel.calls.messages import FOREVER
 from kernel.objects import BLOCKED, GRANT, HANDLE, MOVE, READY, RECEIVE, RUNNING, SEND, SHARE
 from tests.kernel.world import World
@@ -38,6 +39,16 @@ BOTH = READ | WRITE
 def pages(kind: int, count: int = 1, protection: int = READ) -> int:
     """An item of this many pages."""
     return kind | protection << 4 | count * PAGE_SIZE
+
+
+class Delivery(NamedTuple):
+    """What is told of a message that finds its receiver."""
+
+    sender: int
+    receiver: int
+    badge: int
+    item: int
+    object: int
 
 
 @dataclass
@@ -125,7 +136,7 @@ def make(blocks: int = 8, pages_each: int = 60, blocks_each: int = 1) -> Scene:
     for party in parties:
         w.run(party.thread)
     scene = Scene(w, system, parties[0], parties[1])
-    system.delivered = scene.deliveries.append
+    system.delivered = lambda *delivery: scene.deliveries.append(Delivery(*delivery))
     return scene
 
 
