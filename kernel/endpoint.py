@@ -168,6 +168,16 @@ def handle_close(k: Kernel, t: int, slot: int, generation: int) -> int:
     return OK
 
 
+def set_pager(k: Kernel, d: int, e: int, badge: int) -> None:
+    """Page faults of process d, which has no pager, become messages to endpoint e."""
+    D = k.process[d]
+    D.pager = e
+    if badge != 0: D.pager_badge = badge
+    E = k.endpoint[e]
+    E.references = E.references + 1
+    E.senders = E.senders + 1
+
+
 def unset_pager(k: Kernel, d: int) -> None:
     """Process d has no pager any more."""
     D = k.process[d]
@@ -199,12 +209,7 @@ def pager_set(k: Kernel, t: int, d: int, slot: int, generation: int) -> int:
     if e == 0: return -ESRCH
     if not may_send(k.process[s].handle_rights[slot]): return -EPERM
     if D.pager != 0: return -EBUSY
-    D.pager = e
-    badge = k.process[s].handle_badge[slot]
-    if badge != 0: D.pager_badge = badge
-    E = k.endpoint[e]
-    E.references = E.references + 1
-    E.senders = E.senders + 1
+    set_pager(k, d, e, k.process[s].handle_badge[slot])
     return OK
 
 

@@ -1,4 +1,5 @@
-"""What the host sets up before the programs of a machine run: containers, endpoints, and who has handles to them.
+"""What the host sets up before the programs of a machine run: containers, endpoints, their timers, who has handles to
+them, and whose page faults they are told of.
 
 A program reaches what it has a handle to.  A process that the host spawned gets its handles here, before its first
 thread: whoever gets none then, and is passed none, never reaches the endpoint.
@@ -6,9 +7,9 @@ thread: whoever gets none then, and is passed none, never reaches the endpoint.
 
 from __future__ import annotations
 
-from abi.errors import EBUSY, EINVAL, ENOMEM, ENOSPC
+from abi.errors import EBUSY, EINVAL, ENOMEM, ENOSPC, OK
 from kernel.container import new_container
-from kernel.endpoint import name_endpoint, rights_within
+from kernel.endpoint import name_endpoint, rights_within, set_pager
 from kernel.handles import handle_available, handle_value
 from kernel.objects import ACTIVE, CONTAINER, DEPTH_LIMIT, ENDPOINT, GRANT, NEW, PROCESS, RECEIVE, SEND, Kernel
 from kernel.page_allocator import allocate_page
@@ -63,3 +64,24 @@ def handle_assign(k: Kernel, d: int, e: int, rights: int, badge: int) -> int:
     if error != 0: return error
     if k.page[e].kind != ENDPOINT: return -EINVAL
     return handle_value(k, d, name_endpoint(k, d, e, rights, badge))
+
+
+def pager_assign(k: Kernel, d: int, e: int, badge: int) -> int:
+    """Page faults of process d, which the host spawned and which has not started, become messages with this badge (0:
+    none) to endpoint e.  -EINVAL: no such process or endpoint, or a negative badge; -EBUSY: d has started, or has a
+    pager."""
+    if k.page[d].kind != PROCESS or k.page[e].kind != ENDPOINT: return -EINVAL
+    D = k.process[d]
+    if D.hosted != 1 or badge < 0: return -EINVAL
+    if D.state != NEW or D.pager != 0: return -EBUSY
+    set_pager(k, d, e, badge)
+    return OK
+
+
+def timer_assign(k: Kernel, e: int) -> int:
+    """The host binds a timer to endpoint e.  -EINVAL: no such endpoint; -EBUSY: one is bound to it."""
+    if k.page[e].kind != ENDPOINT: return -EINVAL
+    E = k.endpoint[e]
+    if E.timer != 0: return -EBUSY
+    E.timer = 1
+    return OK

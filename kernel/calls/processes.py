@@ -65,6 +65,14 @@ class ProcessCalls(Endings):
         -EBUSY or -ENOSPC."""
         return self.step(hosting.handle_assign, s, e, rights, badge)
 
+    def assign_pager(self, s: int, e: int, badge: int) -> int:
+        """Endpoint e is the pager of process s, which the host spawned and has not started.  0, -EINVAL or -EBUSY."""
+        return self.step(hosting.pager_assign, s, e, badge)
+
+    def assign_timer(self, e: int) -> int:
+        """Endpoint e has a timer, whose time is the host's.  0, -EINVAL or -EBUSY."""
+        return self.step(hosting.timer_assign, e)
+
     def end(self, s: int, status: int) -> int:
         """Begins to end process s: from now on nothing of it runs.  -EINVAL if it is ending, or has ended, already."""
         result = self.step(process.process_end, s, status & 0xFFFF_FFFF)

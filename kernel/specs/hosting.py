@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abi.errors import EBUSY, EINVAL, ENOMEM, ENOSPC
-from kernel.objects import ACTIVE, CONTAINER, DEPTH_LIMIT, ENDPOINT, NEW, PROCESS
+from kernel.objects import ACTIVE, CONTAINER, DEPTH_LIMIT, ENDPOINT, NEW, PROCESS, SEND
 from kernel.specs import Frame, State, specification
 from kernel.specs.containers import container_added
 from kernel.specs.endpoints import ALL, counted, endpoint_added, endpoint_handle_opened
@@ -55,3 +55,23 @@ def handle_assign(old: State, new: State, f: Frame, result: int, d: int, e: int,
     return counted(old, new, f, e, rights, 1) and endpoint_handle_opened(
         old, new, f, d, result, e, rights, badge
     )
+
+
+@specification
+def pager_assign(old: State, new: State, f: Frame, result: int, d: int, e: int, badge: int) -> bool:
+    """The process has this pager, whose messages have this badge, and the endpoint a reference more that can send."""
+    if old.page[d].kind != PROCESS or old.process[d].hosted != 1: return result == -EINVAL
+    if old.page[e].kind != ENDPOINT or badge < 0: return result == -EINVAL
+    if old.process[d].state != NEW or old.process[d].pager: return result == -EBUSY
+    f.may("process", d, "pager", "pager_badge")
+    if new.process[d].pager != e or new.process[d].pager_badge != badge: return False
+    return result == 0 and counted(old, new, f, e, SEND, 1)
+
+
+@specification
+def timer_assign(old: State, new: State, f: Frame, result: int, e: int) -> bool:
+    """The endpoint has a timer."""
+    if old.page[e].kind != ENDPOINT: return result == -EINVAL
+    if old.endpoint[e].timer: return result == -EBUSY
+    f.may("endpoint", e, "timer")
+    return bool(result == 0 and new.endpoint[e].timer == 1)

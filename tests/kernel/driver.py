@@ -202,7 +202,8 @@ class Driver:
     def _host(self) -> Call | None:
         """What the host sets up before programs run, good or bad."""
         k, pick = self.k, self.random.choice
-        name = pick(("container_spawn", "process_spawn", "endpoint_spawn", "handle_assign", "handle_assign"))
+        name = pick(("container_spawn", "process_spawn", "endpoint_spawn", "handle_assign", "handle_assign",
+                     "pager_assign", "timer_assign"))
         containers = self._containers(ACTIVE, CLOSING)
         c = pick([*containers, k.root, k.root, *self._processes(ALIVE)[:1]])
         if name == "container_spawn":
@@ -216,7 +217,10 @@ class Driver:
         rights, badge = pick((1, 2, 3, 5, 7, 0, 8)), pick((0, 0, 4, -1))
         if k.process[d].handle_count > 40: return None
         if name == "endpoint_spawn": return None if len(endpoints) >= 4 else (name, d, c, rights, badge)
-        return (name, d, pick([*endpoints, *endpoints, d]), rights, badge)
+        e = pick([*endpoints, *endpoints, d])
+        if name == "timer_assign": return (name, e)
+        if name == "pager_assign": return (name, d, e, badge)
+        return (name, d, e, rights, badge)
 
     # Endpoints and messages.
 

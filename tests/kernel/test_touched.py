@@ -234,6 +234,11 @@ BUGS = [
     Bug("container of the host is nobody's", "hosting", "    N.hosted = 1\n", ""),
     Bug("freed container stays the host's", "container", "    C.hosted = 0\n", ""),
     Bug("handle for one that runs", "hosting", "    if D.state != NEW: return -EBUSY\n", "", damages=False),
+    Bug("pager in the place of another", "hosting", "D.state != NEW or D.pager != 0", "D.state != NEW"),
+    Bug("pager for one that runs", "hosting", "D.state != NEW or D.pager != 0", "D.pager != 0", damages=False),
+    Bug("pager that nobody counts", "endpoint", "    E.references = E.references + 1\n    E.senders = E.senders + 1\n"
+        "\n\ndef unset", "\n\ndef unset"),
+    Bug("timer bound twice", "hosting", "    if E.timer != 0: return -EBUSY\n", "", damages=False),
     Bug("rights there are not", "hosting", " or not rights_within(rights, SEND + RECEIVE + GRANT)", ""),
     Bug("endpoint of an ending container", "hosting", "    if k.container[c].state != ACTIVE: return -EINVAL\n", "",
         damages=False),

@@ -1,4 +1,4 @@
-"""Cases of what the host sets up: containers, endpoints, handles."""
+"""Cases of what the host sets up: containers, endpoints, handles, pagers, timers."""
 
 from __future__ import annotations
 
@@ -230,3 +230,67 @@ def handle_for_a_process_full_of_handles(w: World) -> Arguments:
     d, e = endpoint_of_another(w)
     full(w, d, e)
     return (d, e, SEND, 0)
+
+
+@case("pager_assign")
+def pager_of_a_program(w: World) -> Arguments:
+    return (*endpoint_of_another(w), 0)
+
+
+@case("pager_assign")
+def pager_with_a_badge_beside_a_handle(w: World) -> Arguments:
+    d, e = endpoint_of_another(w)
+    w.do("handle_assign", d, e, SEND, 3)
+    return (d, e, 5)
+
+
+@case("pager_assign", "EINVAL")
+def pager_of_no_process(w: World) -> Arguments:
+    _, e = endpoint_of_another(w)
+    return (e, e, 0)
+
+
+@case("pager_assign", "EINVAL")
+def pager_of_a_child(w: World) -> Arguments:
+    return (child(w), endpoint_of_another(w)[1], 0)
+
+
+@case("pager_assign", "EINVAL")
+def pager_that_is_no_endpoint(w: World) -> Arguments:
+    s = w.process()
+    return (s, w.process(), 0)
+
+
+@case("pager_assign", "EINVAL")
+def pager_with_a_negative_badge(w: World) -> Arguments:
+    return (*endpoint_of_another(w), -1)
+
+
+@case("pager_assign", "EBUSY")
+def pager_of_a_program_that_runs(w: World) -> Arguments:
+    _, e = endpoint_of_another(w)
+    return (w.k.thread[w.running()].process, e, 0)
+
+
+@case("pager_assign", "EBUSY")
+def second_pager_of_a_program(w: World) -> Arguments:
+    d, e = endpoint_of_another(w)
+    w.do("pager_assign", d, e, 0)
+    return (d, e, 0)
+
+
+@case("timer_assign")
+def timer_of_the_host(w: World) -> Arguments:
+    return (endpoint_of_another(w)[1],)
+
+
+@case("timer_assign", "EINVAL")
+def timer_of_no_endpoint(w: World) -> Arguments:
+    return (w.process(),)
+
+
+@case("timer_assign", "EBUSY")
+def second_timer_of_the_host(w: World) -> Arguments:
+    _, e = endpoint_of_another(w)
+    w.do("timer_assign", e)
+    return (e,)
