@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from aerostat.description.assembly import DescribedMachine
     from aerostat.description.machine import (
         ContainerDescription,
+        DeviceDescription,
         EndpointDescription,
         HandleDescription,
         MachineDescription,
@@ -45,6 +46,7 @@ _HOMES = {
     "ContainerDescription": "aerostat.description.machine",
     "DescribedMachine": "aerostat.description.assembly",
     "DescriptionError": "aerostat.description.problems",
+    "DeviceDescription": "aerostat.description.machine",
     "EndpointDescription": "aerostat.description.machine",
     "HandleDescription": "aerostat.description.machine",
     "KvmUnavailable": "hv.kvm",
@@ -73,7 +75,7 @@ def __getattr__(name: str) -> object:
 
 __all__ = [
     "ArgumentsTooLong", "BadElf", "CheckFailed", "ContainerDescription", "DescribedMachine", "DescriptionError",
-    "EndpointDescription", "HandleDescription", "KvmUnavailable", "Machine", "MachineDescription", "MachineFailed",
-    "OutOfMemory", "Program", "ProgramDescription", "ProgramEnded", "Report", "Thread", "UserFault", "Violation",
-    "__version__", "invariant",
+    "DeviceDescription", "EndpointDescription", "HandleDescription", "KvmUnavailable", "Machine", "MachineDescription",
+    "MachineFailed", "OutOfMemory", "Program", "ProgramDescription", "ProgramEnded", "Report", "Thread", "UserFault",
+    "Violation", "__version__", "invariant",
 ]  # fmt: skip

@@ -32,7 +32,7 @@ exit status of `aerostat up`:
   124                 the time limit (--timeout, or time_limit in the file) was reached
   130                 interrupted by Ctrl-C: all programs are ended
   2                   wrong usage, or no machine can be made of the file: each problem is named with file and line
-  70, 125, 127        as of `aerostat run`; 127: there is no such file
+  70, 71, 125, 127    as of `aerostat run`; 127: there is no such file
 """
 
 # argparse asks gettext for each of its own phrases, and that the file system, once a directory of each locale.  There

@@ -265,6 +265,11 @@ class Machine:
         return ask(violation, m)
 
     @property
+    def watched(self) -> bool:
+        """It has invariants of the user's."""
+        return self._checking is not None
+
+    @property
     def violations(self) -> list[Violation]:
         """The first violation of each invariant of the user's, in the order in which they came."""
         return list(self._checking.violations) if self._checking is not None else []

@@ -14,6 +14,7 @@ from abi.stack import ArgumentsTooLong
 from aerostat.host_paths import find_program, granted
 from aerostat.interruption import Interruption
 from aerostat.machine import Machine
+from aerostat.on_violation import heed_violations
 from aerostat.program import Program
 from aerostat.statuses import CANNOT_RUN, CHECK_FAILED, FAILED, NOT_FOUND, USAGE, VIOLATION, complain
 from hv.kvm import KvmUnavailable
@@ -23,9 +24,7 @@ from kernel.check import CheckFailed
 
 if TYPE_CHECKING:
     from aerostat.invariants.clause import Clause
-    from aerostat.invariants.machine_view import MachineView
     from aerostat.invariants.printing import Printer
-    from aerostat.invariants.violation import Violation
 
 PASSED_ON = ("TERM", "LANG", "TZ")
 
@@ -103,7 +102,8 @@ def _run_in(
             gc.freeze()
             gc.enable()
         interruption.watch(program)
-        if clauses: printer = _watch(machine, clauses, interruption, options.on_violation)
+        if clauses: printer = heed_violations(machine, options.on_violation, interruption)
+        for clause in clauses: machine.invariant(clause)
         program.start()
         status = program.wait()
         if options.check == "full": machine.audit()
@@ -122,29 +122,6 @@ def _run_in(
     if printer is not None: printer.close()
     _tell(machine, program, options, status, failure, interruption)
     return status
-
-
-def _watch(
-    machine: Machine, clauses: list[Clause], interruption: Interruption, on_violation: str
-) -> Printer | None:
-    """Has the machine check the invariants; returns what prints reports meanwhile, which is to be closed."""
-    printer = None
-    if on_violation == "report":
-        from aerostat.invariants.printing import Printer
-
-        printer = Printer(complain)
-        machine.when_reported = printer.say
-    if on_violation == "repl":
-        from aerostat.invariants.prompt import ask
-
-        def asked(violation: Violation, m: MachineView) -> bool:
-            with interruption.postponed():
-                return ask(violation, m)
-
-        machine.when_asked = asked
-    for clause in clauses:
-        machine.invariant(clause)
-    return printer
 
 
 def _tell(

@@ -13,11 +13,13 @@ from aerostat.description.file import read_description
 from aerostat.description.machine import MachineDescription
 from aerostat.description.problems import DescriptionError
 from aerostat.interruption import Interruption
+from aerostat.on_violation import heed_violations
 from aerostat.prefixed_output import PrefixedOutput
 from aerostat.program import Program
-from aerostat.statuses import CHECK_FAILED, FAILED, NOT_FOUND, USAGE, complain
+from aerostat.statuses import CHECK_FAILED, FAILED, NOT_FOUND, USAGE, VIOLATION, complain
 from hv.failures import MachineFailed
 from hv.kvm import KvmUnavailable
+from hv.observer import StoppedByObserver
 from kernel.check import CheckFailed
 
 _TARGETS: Final = {"stdin": 0, "stdout": 1, "stderr": 2}
@@ -58,9 +60,10 @@ def up(options: Namespace) -> int:
         gc.enable()
     output.start()
     with Interruption() as interruption:
-        status, failure = 0, None
+        status, failure, printer = 0, None, None
         try:
             interruption.watch(*machine.programs.values())
+            if machine.watched: printer = heed_violations(machine, description.on_violation, interruption)
             status, failure = _run(machine, options)
             if interruption.number: status = 128 + interruption.number
         finally:
@@ -69,6 +72,7 @@ def up(options: Namespace) -> int:
             except CheckFailed as error:
                 status, failure = CHECK_FAILED, failure or error
             output.close()
+            if printer is not None: printer.close()
         _tell(machine, options, status, failure, interruption.number)
         return status
 
@@ -86,6 +90,8 @@ def _run(machine: DescribedMachine, options: Namespace) -> tuple[int, BaseExcept
         if machine.hypervisor.checker.level == "full": machine.audit()
     except CheckFailed as error:
         return CHECK_FAILED, error
+    except StoppedByObserver as error:
+        return VIOLATION, error
     except MachineFailed as error:
         return FAILED, error
     return status, None
@@ -95,7 +101,10 @@ def _tell(
     machine: DescribedMachine, options: Namespace, status: int, failure: BaseException | None, interrupted: int
 ) -> None:
     """What is said at the end: which programs were ended and why, and what was asked for."""
-    if failure is not None:
+    if isinstance(failure, StoppedByObserver):
+        # Whoever has left the prompt has read it.
+        if not options.json and machine.description.on_violation != "repl": complain(str(failure))
+    elif failure is not None:
         complain(str(failure))
     elif not options.json:
         for name, program in machine.programs.items(): _tell_of(machine, name, program, interrupted)
@@ -105,6 +114,7 @@ def _tell(
             "programs": {name: _as_dict(machine, name, program) for name, program in machine.programs.items()},
             "statistics": machine.statistics(),
             "failure": str(failure) if failure is not None else None,
+            "violations": [violation.as_dict() for violation in machine.violations],
         }
         print(json.dumps(result, indent=2), file=sys.stderr)
 

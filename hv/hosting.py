@@ -1,11 +1,11 @@
-"""What the host sets up in a machine before programs run: containers, endpoints, and handles to these."""
+"""What the host sets up in a machine before programs run: containers, endpoints, handles to these, pagers, timers."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
-from abi.errors import EINVAL, ENOMEM, ENOSPC
+from abi.errors import EINVAL, ENOMEM, ENOSPC, OK
 from hv.failures import OutOfMemory
 
 if TYPE_CHECKING:
@@ -87,4 +87,20 @@ def hand_out(machine: Machine, s: int, handles: Sequence[Handle]) -> list[bytes]
     return told
 
 
-__all__ = ["Container", "Endpoint", "Handle", "create_container", "hand_out"]
+def set_pager(machine: Machine, s: int, endpoint: Endpoint, badge: int) -> None:
+    """Has page faults of process s, which has not started, sent to an endpoint that some program has a handle to.  Hold
+    the big lock.  Raises ValueError where that cannot be."""
+    if machine.system.assign_pager(s, endpoint.id, badge) != OK:
+        raise ValueError("nobody has a handle to that endpoint, or the process has started or has a pager")
+
+
+def start_timer(machine: Machine, endpoint: Endpoint, period: int) -> None:
+    """Has a timer expire at an endpoint each ``period`` nanoseconds, at least 1,000,000, from now on: until the
+    endpoint is gone, or a program sets its timer.  Hold the big lock.  Raises ValueError where no program has a handle
+    to it, or it has a timer."""
+    if machine.system.assign_timer(endpoint.id) != OK:
+        raise ValueError("nobody has a handle to that endpoint, or it has a timer")
+    machine.messages.set_timer(endpoint.id, period)
+
+
+__all__ = ["Container", "Endpoint", "Handle", "create_container", "hand_out", "set_pager", "start_timer"]

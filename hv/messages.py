@@ -145,6 +145,10 @@ class Messages:
         if first: self._arm(e, first, max(period, SHORTEST_PERIOD) if period else 0)
         return OK
 
+    def set_timer(self, e: int, period: int) -> None:
+        """Has the timer that the host bound to endpoint e expire each so many nanoseconds from now on."""
+        self._arm(e, period, max(period, SHORTEST_PERIOD))
+
     def _arm(self, e: int, after: int, period: int) -> None:
         self._timers[e] = self._machine.events.at(_deadline(after), lambda: self._rang(e, period))
 

@@ -6,7 +6,7 @@ import contextlib
 import os
 import time
 from collections.abc import Callable, Iterator
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from abi.elf import read_image
 from abi.image import BadElf
@@ -20,7 +20,10 @@ from aerostat.host_paths import find_program
 from aerostat.machine import Machine
 from aerostat.program import Program
 from hv.failures import OutOfMemory
-from hv.hosting import Container, Endpoint, Handle
+from hv.hosting import Container, Endpoint, Handle, set_pager, start_timer
+
+if TYPE_CHECKING:
+    from aerostat.invariants.clause import Clause
 
 Inherited = Callable[[str, str], int]
 """The host descriptor that a program's "stdin", "stdout" or "stderr" is where it inherits it."""
@@ -52,17 +55,24 @@ class DescribedMachine(Machine):
         self.containers: dict[str, Container] = {}
         self.endpoints: dict[str, Endpoint] = {}
         self._inherited = inherited
+        self._started = False
         self._files: dict[str, int] = {}
         """Host files that are standard streams: their descriptors, by path; those that are read, by program too."""
         problems = problems_of(description)
         for name, program in description.programs.items(): problems += self._program_problems(name, program)
         if problems: raise DescriptionError(problems, description.source)
-        super().__init__(description.memory, cores=description.cores, check=check or description.check)
+        invariants = self._read_invariants()
+        super().__init__(
+            description.memory, cores=description.cores, check=check or description.check,
+            on_violation=description.on_violation,
+        )  # fmt: skip
         try:
             for name in description.containers: self._make_container(name)
             for name, endpoint in description.endpoints.items():
                 self.endpoints[name] = self.create_endpoint(self._container(endpoint.container))
             for name, program in description.programs.items(): self.programs[name] = self._load(name, program)
+            for name, program in description.programs.items(): self._set_pager(name, program)
+            for where, clause in invariants: self._watch_by(where, clause)
         except BaseException:
             self.close()
             raise
@@ -126,6 +136,39 @@ class DescribedMachine(Machine):
                 time_limit=program.time_limit, container=self._container(container), handles=handles,
             )  # fmt: skip
 
+    def _set_pager(self, name: str, program: ProgramDescription) -> None:
+        """When all are loaded: an endpoint comes to be with the first handle to it."""
+        if program.pager is None: return
+        with self._at(("program", name, "pager")), self.hypervisor.lock:
+            set_pager(
+                self.hypervisor, self.programs[name].process.id, self.endpoints[program.pager], program.pager_badge
+            )
+
+    def _read_invariants(self) -> list[tuple[Path, Clause]]:
+        """The invariants of the files that are named, each with the place it is named at."""
+        named: list[tuple[Path, str]] = [
+            (("machine", "invariants", i), file) for i, file in enumerate(self.description.invariants)
+        ]
+        for name, program in self.description.programs.items():
+            named += [(("program", name, "invariants", i), file) for i, file in enumerate(program.invariants)]
+        if not named: return []
+        from aerostat.invariants.files import InvariantFileError, load
+
+        found: list[tuple[Path, Clause]] = []
+        problems = []
+        for where, file in named:
+            try:
+                found += [(where, clause) for clause in load(self.description.path(file))]
+            except InvariantFileError as error:
+                problems.append(Problem(where, str(error)))
+        if problems: raise DescriptionError(problems, self.description.source)
+        return found
+
+    def _watch_by(self, where: Path, clause: Clause) -> None:
+        with self._at(where):
+            if where[0] == "machine": self.invariant(clause)
+            else: self.programs[str(where[1])].invariant(clause)
+
     def _stream(self, program: str, stream: str, where: str) -> int:
         if where == "inherit": return self._inherited(program, stream)
         path = os.devnull if where == "none" else self.description.path(where)
@@ -170,6 +213,12 @@ class DescribedMachine(Machine):
             with self.hypervisor.lock:
                 deadline = time.monotonic() + limit
                 self.hypervisor.events.at(deadline, lambda: self._out_of_time(limit), limit=True)
+        with self.hypervisor.lock:
+            for name, endpoint in self.description.endpoints.items():
+                if endpoint.timer is None or self._started or self.endpoints[name].gone: continue
+                with self._at(("endpoint", name, "timer")):
+                    start_timer(self.hypervisor, self.endpoints[name], round(endpoint.timer * 1e9))
+            self._started = True
         for program in self.programs.values(): program.start()
 
     def _out_of_time(self, limit: float) -> None:

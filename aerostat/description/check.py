@@ -16,11 +16,16 @@ from aerostat.description.machine import (
 )
 from aerostat.description.problems import Problem, suggestion
 from aerostat.host_paths import granted
+from aerostat.machine import ON_VIOLATION
 from aerostat.sizes import parse_size
 from kernel.check import LEVELS
 from kernel.objects import DEPTH_LIMIT
 
 MAX_CORES: Final = 64
+DEVICE_KINDS: Final[tuple[str, ...]] = ()
+"""Kinds of devices that a machine can have: none yet."""
+SHORTEST_PERIOD: Final = 0.001
+"""Seconds between two expiries of a timer."""
 LARGEST_BADGE: Final = (1 << 63) - 1
 _NAME: Final = re.compile(r"[A-Za-z][A-Za-z0-9_-]*")
 
@@ -50,7 +55,7 @@ def check(machine: MachineDescription) -> list[Problem]:
     problems += tree
     problems += [problem for name, c in machine.containers.items() for problem in _container(machine, name, c)]
     if not tree and not any("memory" in p.where for p in problems): problems += [*_sums(machine), *_cores(machine)]
-    problems += _endpoints(machine)
+    problems += [*_endpoints(machine), *_devices(machine)]
     for name, program in machine.programs.items():
         problems += _program(machine, name, program, linux=not tree)
     mains = [name for name, program in machine.programs.items() if program.main]
@@ -69,13 +74,18 @@ def _machine(machine: MachineDescription) -> Iterator[Problem]:
         yield Problem(("machine", "cores"), f"{machine.cores} cores are not within 1 to {MAX_CORES}")
     if machine.check not in LEVELS:
         yield Problem(("machine", "check"), f"{machine.check!r} is not one of {', '.join(LEVELS)}")
+    if machine.on_violation not in ON_VIOLATION:
+        yield Problem(
+            ("machine", "on_violation"), f"{machine.on_violation!r} is not one of {', '.join(ON_VIOLATION)}"
+        )
     if machine.time_limit is not None and not machine.time_limit > 0:
         yield Problem(("machine", "time_limit"), f"{machine.time_limit:g} s is not more than 0")
     if not machine.programs: yield Problem((), "there is no program: write [program.NAME] with its file")
 
 
 def _names(machine: MachineDescription) -> Iterator[Problem]:
-    tables = {"container": machine.containers, "endpoint": machine.endpoints, "program": machine.programs}
+    tables = {"container": machine.containers, "endpoint": machine.endpoints, "device": machine.devices,
+              "program": machine.programs}  # fmt: skip
     for table, names in tables.items():
         for name in names:
             if not _NAME.fullmatch(name):
@@ -154,9 +164,36 @@ def _endpoints(machine: MachineDescription) -> Iterator[Problem]:
     for name, endpoint in machine.endpoints.items():
         missing = _container_there(machine, endpoint.container)
         if missing: yield Problem(("endpoint", name, "container"), missing)
+        if endpoint.timer is not None and not endpoint.timer >= SHORTEST_PERIOD:
+            text = f"{endpoint.timer:g} s is less than a timer can have between two expiries: {SHORTEST_PERIOD} s"
+            yield Problem(("endpoint", name, "timer"), text)
         handles = [p.endpoints[name] for p in machine.programs.values() if name in p.endpoints]
         if not any("receive" in handle.rights for handle in handles):
             yield Problem(("endpoint", name), f'no program can receive from it: endpoints = {{ {name} = "receive" }}')
+
+
+def _devices(machine: MachineDescription) -> Iterator[Problem]:
+    for name, device in machine.devices.items():
+        if device.kind in DEVICE_KINDS: continue
+        told = f"there is no kind of device {device.kind!r}" if device.kind else "it has no kind"
+        text = f"{told}: this version provides no devices, only memory, cores, endpoints and timers; leave it out"
+        yield Problem(("device", name, "kind"), text)
+
+
+def _endpoint_there(machine: MachineDescription, name: str) -> str:
+    """Why there is no such endpoint; empty if there is one."""
+    if name in machine.endpoints: return ""
+    return f"there is no endpoint {name!r}; {suggestion(name, machine.endpoints, 'the endpoints')}"
+
+
+def _pager(machine: MachineDescription, where: tuple[str, ...], program: ProgramDescription) -> Iterator[Problem]:
+    if program.pager is None:
+        if program.pager_badge: yield Problem((*where, "pager_badge"), "it has no pager: write pager = ENDPOINT")
+        return
+    missing = _endpoint_there(machine, program.pager)
+    if missing: yield Problem((*where, "pager"), missing)
+    if not 0 <= program.pager_badge <= LARGEST_BADGE:
+        yield Problem((*where, "pager_badge"), "a badge is a number from 0 to 2^63 - 1")
 
 
 def _program(machine: MachineDescription, name: str, program: ProgramDescription, *, linux: bool) -> Iterator[Problem]:
@@ -168,14 +205,14 @@ def _program(machine: MachineDescription, name: str, program: ProgramDescription
         yield Problem((*where, "linux"), f"its container {program.container!r} says linux = false")
     for endpoint, handle in program.endpoints.items():
         at = (*where, "endpoints", endpoint)
-        if endpoint not in machine.endpoints:
-            known = suggestion(endpoint, machine.endpoints, "the endpoints")
-            yield Problem(at, f"there is no endpoint {endpoint!r}; {known}")
+        absent = _endpoint_there(machine, endpoint)
+        if absent: yield Problem(at, absent)
         if not handle.rights: yield Problem(at, f"it has no rights: write some of {', '.join(RIGHTS)}")
         for right in handle.rights:
             if right not in RIGHTS: yield Problem(at, f"{right!r} is no right: write some of {', '.join(RIGHTS)}")
         if not 0 <= handle.badge <= LARGEST_BADGE:
             yield Problem((*at, "badge"), "a badge is a number from 0 to 2^63 - 1")
+    yield from _pager(machine, where, program)
     for i, word in enumerate(program.arguments):
         if "\0" in word: yield Problem((*where, "arguments", i), "an argument cannot have a zero byte in it")
     for key, value in program.environment.items():
@@ -192,4 +229,4 @@ def _program(machine: MachineDescription, name: str, program: ProgramDescription
         yield Problem((*where, "cwd"), "it is not within what allow_read or allow_write grants")
 
 
-__all__ = ["LARGEST_BADGE", "check", "quota"]
+__all__ = ["DEVICE_KINDS", "LARGEST_BADGE", "check", "quota"]

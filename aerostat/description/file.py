@@ -11,6 +11,7 @@ from typing import Any, Final, TypeVar
 
 from aerostat.description.machine import (
     ContainerDescription,
+    DeviceDescription,
     EndpointDescription,
     HandleDescription,
     MachineDescription,
@@ -20,9 +21,6 @@ from aerostat.description.problems import DescriptionError, Problem, Source, sug
 from aerostat.description.toml_lines import Path, line_numbers
 
 T = TypeVar("T")
-
-DEVICE_KINDS: Final[tuple[str, ...]] = ()
-"""Kinds of devices that a machine can have: none yet."""
 
 _TYPES: Final[dict[str, tuple[str, Callable[[Any], bool]]]] = {
     "text": ("a string", lambda value: isinstance(value, str)),
@@ -63,7 +61,8 @@ class _Reader:
         values: dict[str, Any] = {}
         for key, value in table.items():
             if key not in kinds:
-                self.unknown(key, list(kinds), where)
+                # Which keys a device has is a matter of its kind, and what kinds there are is not known here.
+                if of is not DeviceDescription: self.unknown(key, list(kinds), where)
             elif self.fits(value, kinds[key], (*where, key)):
                 values[key] = self.convert(value, kinds[key], (*where, key))
         return of(**values)
@@ -99,18 +98,6 @@ class _Reader:
             if made is not None: found[name] = made
         return found
 
-    def devices(self, document: Mapping[str, Any]) -> None:
-        """Tables ``[device.NAME]``, of kinds that there are."""
-        tables = document.get("device", {})
-        if not self.fits(tables, "table", ("device",)): return
-        for name, table in tables.items():
-            where: Path = ("device", name)
-            if not self.fits(table, "table", where): continue
-            kind = table.get("kind")
-            if kind not in DEVICE_KINDS:
-                told = f"{kind!r} is no kind of device that is known" if "kind" in table else "it has no kind"
-                self.problems.append(Problem((*where, "kind"), f"{told}; this version has no devices: leave it out"))
-
 
 _TABLES: Final = ("machine", "container", "endpoint", "program", "device")
 _AT: Final = re.compile(r"(.*) \(at (?:line (\d+), column \d+|end of document)\)", re.DOTALL)
@@ -139,11 +126,11 @@ def parse_description(text: str, path: str = "machine.toml", directory: str | No
     machine = reader.read(MachineDescription, document.get("machine", {}), ("machine",))
     containers = reader.named(ContainerDescription, document, "container")
     endpoints = reader.named(EndpointDescription, document, "endpoint")
+    devices = reader.named(DeviceDescription, document, "device")
     programs = reader.named(ProgramDescription, document, "program")
-    reader.devices(document)
     if reader.problems or machine is None: raise DescriptionError(reader.problems, source)
     return dataclasses.replace(
-        machine, containers=containers, endpoints=endpoints, programs=programs, source=source,
+        machine, containers=containers, endpoints=endpoints, devices=devices, programs=programs, source=source,
         directory=directory if directory is not None else os.path.dirname(path) or ".",
     )  # fmt: skip
 
@@ -160,4 +147,4 @@ def read_description(path: str | os.PathLike[str]) -> MachineDescription:
         raise DescriptionError([Problem((), "this is not UTF-8")], Source(name, {(): line})) from None
 
 
-__all__ = ["DEVICE_KINDS", "parse_description", "read_description"]
+__all__ = ["parse_description", "read_description"]

@@ -1,4 +1,5 @@
-"""The description of a machine: its containers, endpoints and programs, as a file says them or a program in Python.
+"""The description of a machine: its containers, endpoints, programs and invariants, as a file says them or a program in
+Python.
 
 A description is data.  ``aerostat.description.check`` says what is wrong with one, ``aerostat.description.assembly``
 makes a machine of it.  Each field is the key of the same name in a file (docs/machine-files.md).
@@ -50,6 +51,15 @@ class EndpointDescription:
     """An endpoint, charged to ``container`` (None: the machine's root).  Only programs with a handle reach it."""
 
     container: str | None = _key("text", None)
+    timer: float | None = _key("seconds", None)
+    """It is signalled each so many seconds, from the start of the programs; None: it is not."""
+
+
+@dataclass(frozen=True)
+class DeviceDescription:
+    """A device for a container's programs: of which kind.  There are no kinds yet, so that each is an error."""
+
+    kind: str = _key("text", "")
 
 
 @dataclass(frozen=True)
@@ -67,8 +77,10 @@ class ProgramDescription:
 
     ``file``: an ELF file; a name without a slash is looked up in PATH.  ``arguments`` are those after its name,
     ``environment`` is all of its environment but AERO_ENDPOINT_NAME, by which it learns its handle to each of
-    ``endpoints``.  ``linux``: whether it gets the Linux system calls; None: if its container allows them.  ``main``:
-    the machine ends with it, and its exit status is the machine's.  ``time_limit``: seconds it may take.
+    ``endpoints``.  ``pager``: the endpoint that its page faults are sent to, with ``pager_badge``; None: a page fault
+    ends it.  ``invariants``: files of invariants of it.  ``linux``: whether it gets the Linux system calls; None: if
+    its container allows them.  ``main``: the machine ends with it, and its exit status is the machine's.
+    ``time_limit``: seconds it may take.
     ``allow_read`` and ``allow_write``: the host directories and files its Linux calls reach, ``cwd`` the one of them it
     starts in.  ``stdin``, ``stdout``, ``stderr``: "inherit", "none", or a file.
     """
@@ -78,6 +90,9 @@ class ProgramDescription:
     environment: Mapping[str, str] = _table("table of texts")
     container: str | None = _key("text", None)
     endpoints: Mapping[str, HandleDescription] = _table("handles")
+    pager: str | None = _key("text", None)
+    pager_badge: int = _key("count", 0)
+    invariants: Sequence[str] = _key("texts", ())
     linux: bool | None = _key("flag", None)
     main: bool = _key("flag", False)
     time_limit: float | None = _key("seconds", None)
@@ -94,15 +109,19 @@ class MachineDescription:
     """A machine: its size, and what is in it by name.
 
     ``memory``, ``cores`` and ``check`` as of ``aerostat.Machine``; ``time_limit``: seconds after which all programs
-    are ended.  ``directory``: where relative paths begin; ``source``: the file it was read from, for errors to name.
+    are ended.  ``invariants``: files of invariants of every program; ``on_violation`` as of ``aerostat.Machine``.
+    ``directory``: where relative paths begin; ``source``: the file it was read from, for errors to name.
     """
 
     memory: int | str = _key("size", "256M")
     cores: int = _key("count", 1)
     check: str = _key("text", "touched")
     time_limit: float | None = _key("seconds", None)
+    invariants: Sequence[str] = _key("texts", ())
+    on_violation: str = _key("text", "stop")
     containers: Mapping[str, ContainerDescription] = field(default_factory=dict)
     endpoints: Mapping[str, EndpointDescription] = field(default_factory=dict)
+    devices: Mapping[str, DeviceDescription] = field(default_factory=dict)
     programs: Mapping[str, ProgramDescription] = field(default_factory=dict)
     directory: str = "."
     source: Source | None = None
@@ -126,6 +145,6 @@ def endpoint_variable(name: str) -> str:
 
 
 __all__ = [
-    "RIGHTS", "ContainerDescription", "EndpointDescription", "HandleDescription", "MachineDescription",
-    "ProgramDescription", "endpoint_variable",
+    "RIGHTS", "ContainerDescription", "DeviceDescription", "EndpointDescription", "HandleDescription",
+    "MachineDescription", "ProgramDescription", "endpoint_variable",
 ]  # fmt: skip

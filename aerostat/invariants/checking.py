@@ -98,11 +98,15 @@ class Checking:
 
     def add(self, clause: Clause, program: Process | None = None) -> None:
         """Evaluates a clause from now on.  Hold the big lock.  ValueError if its name is taken."""
-        other = self.watched.get(clause.name)
+        name = clause.name
+        other = self.watched.get(name)
+        if other is not None and program is not None and other.program not in (None, program):
+            name = f"{name} ({program.name})"  # each of two programs can have its own
+            other = self.watched.get(name)
         if other is not None:
             places = f"{other.clause.place} and {clause.place}"
             raise ValueError(f"two invariants have the name {clause.name}: {places}")
-        watched = self.watched[clause.name] = Watched(clause, program)
+        watched = self.watched[name] = Watched(clause, program)
         if not clause.at: self._every.append(watched)
         for number in clause.at:
             calls = self._after_calls if clause.domain else self._before_calls

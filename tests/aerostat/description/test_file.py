@@ -12,6 +12,7 @@ from aerostat.description.check import check
 from aerostat.description.file import parse_description, read_description
 from aerostat.description.machine import (
     ContainerDescription,
+    DeviceDescription,
     EndpointDescription,
     HandleDescription,
     MachineDescription,
@@ -26,6 +27,8 @@ memory = "64M"
 cores = 3
 check = "full"
 time_limit = 7.5
+invariants = ["all.py"]
+on_violation = "report"
 
 [container.outer]
 memory = "16M"
@@ -43,6 +46,7 @@ linux = false
 container = "inner"
 
 [endpoint.spare]
+timer = 0.25
 
 [program.server]
 file = "bin/server"
@@ -63,6 +67,9 @@ cwd = "data/sub"
 stdin = "inherit"
 stdout = "out.txt"
 stderr = "none"
+pager = "requests"
+pager_badge = 9
+invariants = ["a.py", "b.py"]
 """
 
 
@@ -71,11 +78,12 @@ def test_a_file_with_every_key() -> None:
     assert check(found) == []
     expected = MachineDescription(
         memory="64M", cores=3, check="full", time_limit=7.5, directory="some",
+        invariants=("all.py",), on_violation="report",
         containers={
             "outer": ContainerDescription(memory="16M", cores=2),
             "inner": ContainerDescription(parent="outer", memory=8192, pages=3, blocks=2, cores=1, linux=False),
         },
-        endpoints={"requests": EndpointDescription("inner"), "spare": EndpointDescription()},
+        endpoints={"requests": EndpointDescription("inner"), "spare": EndpointDescription(timer=0.25)},
         programs={
             "server": ProgramDescription(
                 "bin/server", container="inner",
@@ -87,6 +95,7 @@ def test_a_file_with_every_key() -> None:
                 "./client", arguments=("-v", "x y"), environment={"A": "1"}, linux=True, main=True, time_limit=2,
                 endpoints={"requests": HandleDescription(("send", "grant"), 7)}, allow_read=("data",),
                 allow_write=("/tmp/out",), cwd="data/sub", stdin="inherit", stdout="out.txt", stderr="none",
+                pager="requests", pager_badge=9, invariants=("a.py", "b.py"),
             ),
         },
     )  # fmt: skip
@@ -175,8 +184,21 @@ WRONG = [
     (PROGRAM + 'arguments = ["a\\u0000b"]\n', 3, "zero byte"),
     (PROGRAM + 'environment = { "A=B" = "c" }\n', 3, "no name or value"),
     # Devices.
-    (PROGRAM + '[device.disk]\nkind = "nvme"\n', 4, "'nvme' is no kind of device that is known"),
-    (PROGRAM + "[device.disk]\n", 3, "no kind; this version has no devices"),
+    (PROGRAM + '[device.disk]\nkind = "nvme"\npath = "0000:00:04.0"\n', 4,
+     "there is no kind of device 'nvme': this version provides no devices.*leave it out"),
+    (PROGRAM + "[device.disk]\n", 3, "it has no kind: this version provides no devices"),
+    (PROGRAM + "[device]\ndisk = 3\n", 4, "this is a number; write a table"),
+    # Pagers, timers, invariants.
+    (PROGRAM + 'pager = "falts"\n[program.q]\nfile = "x"\nendpoints.faults = "receive"\n[endpoint.faults]\n', 3,
+     "there is no endpoint 'falts'; did you mean 'faults'"),
+    (PROGRAM + 'pager = "e"\n[endpoint.e]\n', 4, "no program can receive from it"),
+    (PROGRAM + 'pager = "e"\npager_badge = -1\nendpoints.e = "receive"\n[endpoint.e]\n', 4, "0 to 2\\^63 - 1"),
+    (PROGRAM + "pager_badge = 3\n", 3, "it has no pager"),
+    (PROGRAM + 'endpoints.e = "receive"\n[endpoint.e]\ntimer = 0\n', 5, "0 s is less than a timer can have.*0.001 s"),
+    (PROGRAM + 'endpoints.e = "receive"\n[endpoint.e]\ntimer = nan\n', 5, "nan s is less than a timer can have"),
+    (PROGRAM + 'endpoints.e = "receive"\n[endpoint.e]\ntimer = "1s"\n', 5, "write a number of seconds"),
+    (PROGRAM + 'invariants = "a.py"\n', 3, "write an array of strings"),
+    (PROGRAM + '[machine]\non_violation = "ignore"\n', 4, "'ignore' is not one of stop, report, repl"),
 ]  # fmt: skip
 
 
@@ -228,6 +250,7 @@ def test_lines_that_end_as_on_windows() -> None:
 
 def test_the_reference_has_every_key() -> None:
     reference = (REPOSITORY / "docs" / "machine-files.md").read_text()
-    for of in (MachineDescription, ContainerDescription, EndpointDescription, HandleDescription, ProgramDescription):
+    for of in (MachineDescription, ContainerDescription, DeviceDescription, EndpointDescription, HandleDescription,
+               ProgramDescription):  # fmt: skip
         for field in dataclasses.fields(of):
             if "kind" in field.metadata: assert f"| `{field.name}` |" in reference, (of, field.name)

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from aerostat.description.toml_lines import Path, line_numbers
@@ -101,6 +101,7 @@ VALUES = st.recursive(
 TABLES = st.one_of(KEYS.map(lambda key: f"[{key}]"), KEYS.map(lambda key: f"[[{key}]] # array"))
 
 
+@settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(st.lists(st.one_of(st.tuples(KEYS, VALUES).map(" = ".join), TABLES, st.just("")), max_size=8))
 def test_any_valid_text_has_a_line_for_each_value_and_no_other(lines: list[str]) -> None:
     text = "\n".join(lines)
