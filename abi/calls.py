@@ -78,7 +78,7 @@ _OBJECT = _u64("object", "the address of the pages, or the handle")
 _CARRY_ERRORS = (
     (EINVAL, "no such item, a range that is not valid or cuts a large page, or a large page that is aligned otherwise"),
     (EPROTO, "the other side takes no such item, or no more handles"),
-    (EMSGSIZE, "more pages than the other side takes, or more than 512 pages, of whichever size"),
+    (EMSGSIZE, "more pages than the other side takes, or more than 64 pages, of whichever size"),
     (EPERM, "more rights or permissions than the sender has, a handle without GRANT, or one that cannot send"),
     (EFAULT, "a page that it carries is not mapped"),
     (EEXIST, "the other side has something mapped there"),
@@ -545,7 +545,7 @@ CALLS: Final[tuple[Call, ...]] = (
             (EFAULT, "a page of the range is not mapped, or is a 1 GiB page"),
             (EPERM, "devices would be allowed more than the caller is"),
             (EEXIST, "something is mapped at iova"),
-            (ENOSPC, "more than 512 pages and blocks, or more than 65535 in the domain"),
+            (ENOSPC, "more than 64 pages and blocks, or more than 65535 in the domain"),
         ),
         "Lets the devices of a domain reach memory of the caller.  What is unmapped here stays until it is unmapped "
         "there too.",
@@ -559,7 +559,7 @@ CALLS: Final[tuple[Call, ...]] = (
             (ESRCH, "no such handle, or not a domain's"),
             (EINVAL, "not page aligned, empty, or the range cuts a 2 MiB page"),
             (EFAULT, "a page of the range is not mapped"),
-            (ENOSPC, "more than 512 pages and blocks"),
+            (ENOSPC, "more than 64 pages and blocks"),
         ),
         "Takes memory from the devices of a domain.",
     ),

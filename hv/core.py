@@ -30,7 +30,7 @@ from hv.engine import (
 )
 from hv.personality import BLOCKED, Fault
 from hv.vcpu import slice_is_over, slice_start, slice_stop
-from kernel.calls.operations import Operation, SpaceBusy
+from kernel.calls.operations import Again, Operation, SpaceBusy
 from kernel.objects import ENDING
 
 if TYPE_CHECKING:
@@ -201,6 +201,11 @@ class Core:
             if busy.call: regs.rax = BY_NAME[busy.call].number
             thread.retry = True
             self._advance(thread, busy.holder)
+            return
+        except Again as again:
+            regs.rax = BY_NAME[again.call].number
+            thread.retry = True
+            machine.lock.pass_on(0.0)
             return
         if type(result) is Operation:
             thread.operation = result

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Final
 from abi.errors import ETIMEDOUT, OK
 from hv.engine import PAGE_FAULT_FETCH, PAGE_FAULT_WRITE
 from hv.personality import BLOCKED, Fault
+from kernel.calls import Operation
 from kernel.calls.messages import FOREVER
 from kernel.objects import READY
 
@@ -43,7 +44,7 @@ class Messages:
         """The call that is served has ended a process, by a reply that refuses it a page."""
         machine.system.delivered = self.delivered
 
-    def calls(self) -> dict[str, Callable[..., int]]:
+    def calls(self) -> dict[str, Callable[..., int | Operation]]:
         """What serves the native calls that need more than the kernel, by name."""
         timed = {name: self._timed(getattr(self._machine.system, name)) for name in TIMED}
         return {**timed, "timer_set": self._timer_set}
@@ -136,14 +137,14 @@ class Messages:
         woken.deadline.cancel()
         woken.deadline = None
 
-    def _timer_set(self, t: int, handle: int, first: int, period: int) -> int:
+    def _timer_set(self, t: int, handle: int, first: int, period: int) -> int | Operation:
         machine = self._machine
         e = machine.system.endpoint_of(t, handle)
         result = machine.system.timer_set(t, handle, first, period)
-        if result != OK: return result
+        if isinstance(result, int) and result != OK: return result
         self.endpoint_gone(e)
         if first: self._arm(e, first, max(period, SHORTEST_PERIOD) if period else 0)
-        return OK
+        return result
 
     def set_timer(self, e: int, period: int) -> None:
         """Has the timer that the host bound to endpoint e expire each so many nanoseconds from now on."""

@@ -111,7 +111,7 @@ def clear_item(k: Kernel, t: int) -> None:
 
 
 def item_valid(item: int, first: int, count: int, rights: int) -> bool:
-    """True if a message may carry this: nothing, 1 to 512 pages or blocks, or a handle."""
+    """True if a message may carry this: nothing, pages, or a handle."""
     if item == 0: return first == 0 and count == 0 and rights == 0
     if first < 0 or count < 1 or rights < 0 or rights > 7: return False
     return item >= SHARE and item <= HANDLE

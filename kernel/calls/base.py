@@ -6,7 +6,7 @@ from collections.abc import Callable, Generator
 from typing import TYPE_CHECKING
 
 from abi.errors import EPIPE, ESRCH, OK
-from kernel.calls.operations import Operation, Operations
+from kernel.calls.operations import Operation, Operations, Steps
 from kernel.objects import ALIVE, ENDPOINT, NEW, Kernel
 
 if TYPE_CHECKING:
@@ -55,12 +55,21 @@ class Calls:
         """Splits a block of the container's quota if its pages do not cover this many."""
         if self.k.container[c].pages < pages: self.more_pages(c)
 
-    def hang_up(self, e: int) -> None:
-        """Tells those who wait at endpoint e, if nobody is left at the other end, that there never will be."""
-        for _ in self.hanging_up(e): pass
+    def hang_up(self, e: int) -> int | Operation:
+        """Tells those who wait at endpoint e, if nobody is left at the other end, that there never will be.  0, or what
+        goes on with it where many wait."""
+        if self.k.page[e].kind != ENDPOINT or self.k.endpoint[e].head == 0: return OK
+        operation = Operation(self._hang_up, e)
+        operation.begun = True
+        return OK if operation.advance() else operation
+
+    def _hang_up(self, this: Operation, e: int) -> Steps:
+        yield from self.hanging_up(e)
+        return OK
 
     def hanging_up(self, e: int) -> Generator[None, None, None]:
-        """``hang_up`` in steps, for whatever lies in page e."""
+        """The steps of ``hang_up``, for whatever lies in page e.  Whoever comes to wait there meanwhile is told as it
+        comes; where there is another end again, the rest goes on waiting."""
         k = self.k
         while k.page[e].kind == ENDPOINT:
             E = k.endpoint[e]

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from abi.errors import EFAULT, EINVAL, ENOSPC, OK
 from abi.layout import BLOCK_PAGES, PAGE_SHIFT, PAGE_SIZE
 from kernel.calls.messages import MessageCalls
+from kernel.calls.operations import Operation
 from kernel.calls.ranges import effective, indices, range_valid
 from kernel.objects import DEVICE, DOMAIN, DOMAIN_MAPPINGS, DOMAIN_PAGES, MAPPED_BLOCK
 
@@ -15,8 +16,8 @@ if TYPE_CHECKING:
 else:
     from kernel.journaled import device
 
-MOST_AT_ONCE = 512
-"""Pages and blocks that one call maps for devices, or unmaps."""
+MOST_AT_ONCE = 64
+"""Pages and blocks that one call maps for devices, or unmaps: what bounds it."""
 
 
 class DeviceCalls(MessageCalls):
@@ -76,15 +77,14 @@ class DeviceCalls(MessageCalls):
     def device_detach(self, t: int, handle: int) -> int:
         return self.step(device.device_detach, t, handle % 65536, handle >> 16)
 
-    def interrupt_bind(self, t: int, handle: int, endpoint: int) -> int:
+    def interrupt_bind(self, t: int, handle: int, endpoint: int) -> int | Operation:
         k = self.k
         o = device.held(k, k.thread[t].process, handle % 65536, handle >> 16, DEVICE)
         e = k.device[o].endpoint if o else 0
         result = self.step(
             device.interrupt_bind, t, handle % 65536, handle >> 16, endpoint % 65536, endpoint >> 16
         )
-        if result == OK and endpoint == 0 and e: self.hang_up(e)
-        return result
+        return self.hang_up(e) if result == OK and endpoint == 0 and e else result
 
     # What the host does with the devices it lends.
 
@@ -102,7 +102,7 @@ class DeviceCalls(MessageCalls):
         """Nothing is left of device o, whoever holds it.  -EINVAL: no such device."""
         e = self.k.device[o].endpoint
         result = self.step(device.device_remove, o)
-        if e: self.hang_up(e)
+        self.complete(self.hang_up(e))
         return result
 
     def interrupt(self, o: int) -> int:

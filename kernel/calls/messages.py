@@ -14,7 +14,7 @@ from abi.errors import EBUSY, EEXIST, EINVAL, EMSGSIZE, ENOMEM, EPERM, ESRCH, OK
 from abi.layout import BLOCK_PAGES, GIANT_PAGES, PAGE_SHIFT, PAGE_SIZE
 from kernel.calls import sizes
 from kernel.calls.endings import Endings
-from kernel.calls.operations import SpaceBusy
+from kernel.calls.operations import Again, Operation, SpaceBusy
 from kernel.calls.ranges import effective, range_valid
 from kernel.calls.sizes import place
 from kernel.objects import HANDLE, MOVE, PROCESS, SHARE, Kernel, Thread
@@ -26,8 +26,10 @@ else:
 
 FOREVER: Final = (1 << 64) - 1
 """A timeout that never comes; 0 is one that is over at once."""
-MOST_PIECES: Final = 512
-"""Pages and blocks that one message can carry."""
+MOST_PIECES: Final = 64
+"""Pages, blocks and giants that one message can carry: a message is delivered at once, and this is what bounds it."""
+MOST_REFUSED: Final = 16
+"""Senders that one receiving thread refuses at once."""
 LARGEST_BADGE: Final = (1 << 63) - 1
 
 
@@ -93,35 +95,32 @@ class MessageCalls(Endings):
         if badge > LARGEST_BADGE: return -EINVAL
         return self.step(endpoint.handle_copy, t, handle % 65536, handle >> 16, min(rights, 8), badge)
 
-    def handle_close(self, t: int, handle: int) -> int:
+    def handle_close(self, t: int, handle: int) -> int | Operation:
         k = self.k
         e = endpoint.endpoint_of(k, k.thread[t].process, handle % 65536, handle >> 16)
         result = self.step(endpoint.handle_close, t, handle % 65536, handle >> 16)
-        if result == OK: self.hang_up(e)
-        return result
+        return self.hang_up(e) if result == OK else result
 
     def handle_give(self, t: int, process: int, handle: int, rights: int) -> int:
         return self.step(
             passing.handle_give, t, process % 65536, process >> 16, handle % 65536, handle >> 16, min(rights, 8)
         )
 
-    def pager_set(self, t: int, process: int, handle: int) -> int:
+    def pager_set(self, t: int, process: int, handle: int) -> int | Operation:
         k = self.k
         d = k.thread[t].process if process == 0 else self.named(t, process, PROCESS)
         if d < 0: return d
         if handle != 0 and handle >> 16 == 0: return -ESRCH  # to the transition it would be no pager
         e = k.process[d].pager
         result = self.step(endpoint.pager_set, t, d, handle % 65536, handle >> 16)
-        if result == OK and handle == 0: self.hang_up(e)
-        return result
+        return self.hang_up(e) if result == OK and handle == 0 else result
 
-    def timer_set(self, t: int, handle: int, first: int, period: int) -> int:
+    def timer_set(self, t: int, handle: int, first: int, period: int) -> int | Operation:
         """Binds or unbinds; the time itself is the host's."""
         k = self.k
         e = endpoint.endpoint_of(k, k.thread[t].process, handle % 65536, handle >> 16)
         result = self.step(endpoint.timer_bind, t, handle % 65536, handle >> 16, int(first != 0))
-        if result == OK and first == 0: self.hang_up(e)
-        return result
+        return self.hang_up(e) if result == OK and first == 0 else result
 
     # Messages.
 
@@ -186,12 +185,15 @@ class MessageCalls(Endings):
         if e and endpoint.may_receive(k.process[s].handle_rights[slot]) and k.thread[t].caller == 0:
             E = k.endpoint[e]
             # A sender whose message cannot be taken learns so, and does not keep the others waiting.
+            refused = 0
             while E.head and E.receiving == 0 and E.signals == 0:
+                if refused == MOST_REFUSED: raise Again("message_receive")
                 u = E.head
                 named = carried(k.thread[u])
                 where = self._hand_over(k.thread[u].process, named, t) if named.kind else 0
                 if where >= 0: break
                 self.step(message.message_cancel, u, where)
+                refused += 1
                 u = where = 0
                 named = NOTHING
             if u: moved, badge = named.number, k.thread[u].badge or self._pager_badge(u)

@@ -50,6 +50,15 @@ class SpaceBusy(Exception):
         self.call = call
 
 
+class Again(Exception):
+    """A call that is no operation has done a bounded part of what was in its way.  It is to be made again, as ``call``
+    with the same first arguments, after others have had the lock."""
+
+    def __init__(self, call: str) -> None:
+        super().__init__(call)
+        self.call = call
+
+
 @final
 class Operation:
     """A call in progress.  ``steps(operation, *arguments)`` is what it does."""
@@ -167,4 +176,4 @@ class Operations:
             self.reap()
 
 
-__all__ = ["BATCH", "LOOKS", "Operation", "Operations", "SpaceBusy", "SpaceLost", "Steps"]
+__all__ = ["BATCH", "LOOKS", "Again", "Operation", "Operations", "SpaceBusy", "SpaceLost", "Steps"]

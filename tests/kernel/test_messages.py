@@ -25,7 +25,7 @@ from abi.errors import (
 )  # fmt: skip
 from abi.layout import BLOCK_SIZE, PAGE_SIZE, READ, USER_MIN, WRITE
 from kernel.calls import System
-from kernel.calls.messages import FOREVER
+from kernel.calls.messages import FOREVER, MOST_PIECES
 from kernel.objects import BLOCKED, GRANT, HANDLE, MOVE, READY, RECEIVE, RUNNING, SEND, SHARE
 from tests.kernel.world import World
 
@@ -511,3 +511,17 @@ def test_stale_and_foreign_handles(scene: Scene) -> None:
         assert scene.call(scene.c, "handle_close", handle) == -ESRCH
         assert scene.call(scene.c, "timer_set", handle, 1, 1) == -ESRCH
     assert scene.call(scene.c, "message_receive", scene.client.handle, FOREVER) == -EPERM
+
+
+@pytest.mark.parametrize("kind", [SHARE, MOVE], ids=["share", "move"])
+def test_message_carries_so_much_and_no_more(kind: int) -> None:
+    """However large the window is: what is delivered at once has a bound."""
+    scene = make(blocks=12, blocks_each=2)
+    too_many = MOST_PIECES + 1
+    scene.do(scene.c, "mmap", A, too_many * PAGE_SIZE, BOTH)
+    scene.accept(scene.s, too_many)
+    scene.server_receives()
+    assert scene.call(scene.c, "message_send", scene.client.handle, 0, pages(kind, too_many), A) == -EMSGSIZE
+    assert scene.mapped(scene.server.process, B) == 0
+    scene.do(scene.c, "message_send", scene.client.handle, 0, pages(kind, MOST_PIECES), A)
+    assert scene.mapped(scene.server.process, B + (MOST_PIECES - 1) * PAGE_SIZE) != 0

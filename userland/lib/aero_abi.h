@@ -440,7 +440,7 @@ static inline int64_t aero_message_accept(uint64_t address, uint64_t length, uin
  *   -AERO_ETIMEDOUT: nobody received it, or replied, in time
  *   -AERO_EINVAL: no such item, a range that is not valid or cuts a large page, or a large page that is aligned otherwise
  *   -AERO_EPROTO: the other side takes no such item, or no more handles
- *   -AERO_EMSGSIZE: more pages than the other side takes, or more than 512 pages, of whichever size
+ *   -AERO_EMSGSIZE: more pages than the other side takes, or more than 64 pages, of whichever size
  *   -AERO_EPERM: more rights or permissions than the sender has, a handle without GRANT, or one that cannot send
  *   -AERO_EFAULT: a page that it carries is not mapped
  *   -AERO_EEXIST: the other side has something mapped there
@@ -464,7 +464,7 @@ static inline int64_t aero_message_send(uint64_t handle, uint64_t timeout, struc
  *   -AERO_ETIMEDOUT: nobody received it, or replied, in time
  *   -AERO_EINVAL: no such item, a range that is not valid or cuts a large page, or a large page that is aligned otherwise
  *   -AERO_EPROTO: the other side takes no such item, or no more handles
- *   -AERO_EMSGSIZE: more pages than the other side takes, or more than 512 pages, of whichever size
+ *   -AERO_EMSGSIZE: more pages than the other side takes, or more than 64 pages, of whichever size
  *   -AERO_EPERM: more rights or permissions than the sender has, a handle without GRANT, or one that cannot send
  *   -AERO_EFAULT: a page that it carries is not mapped
  *   -AERO_EEXIST: the other side has something mapped there
@@ -497,7 +497,7 @@ static inline int64_t aero_message_receive(uint64_t handle, uint64_t timeout, st
  *   -AERO_ESRCH: nobody waits for a reply of the calling thread
  *   -AERO_EINVAL: no such item, a range that is not valid or cuts a large page, or a large page that is aligned otherwise
  *   -AERO_EPROTO: the other side takes no such item, or no more handles
- *   -AERO_EMSGSIZE: more pages than the other side takes, or more than 512 pages, of whichever size
+ *   -AERO_EMSGSIZE: more pages than the other side takes, or more than 64 pages, of whichever size
  *   -AERO_EPERM: more rights or permissions than the sender has, a handle without GRANT, or one that cannot send
  *   -AERO_EFAULT: a page that it carries is not mapped
  *   -AERO_EEXIST: the other side has something mapped there
@@ -517,7 +517,7 @@ static inline int64_t aero_message_reply(struct aero_message *message)
  *   -AERO_ESRCH: nobody waits for a reply of the calling thread, no such handle, or not an endpoint's
  *   -AERO_EINVAL: no such item, a range that is not valid or cuts a large page, or a large page that is aligned otherwise
  *   -AERO_EPROTO: the other side takes no such item, or no more handles
- *   -AERO_EMSGSIZE: more pages than the other side takes, or more than 512 pages, of whichever size
+ *   -AERO_EMSGSIZE: more pages than the other side takes, or more than 64 pages, of whichever size
  *   -AERO_EPERM: more rights or permissions than the sender has, a handle without GRANT, or one that cannot send
  *   -AERO_EFAULT: a page that it carries is not mapped
  *   -AERO_EEXIST: the other side has something mapped there
@@ -636,7 +636,7 @@ static inline int64_t aero_domain_close(uint64_t handle)
  *   -AERO_EFAULT: a page of the range is not mapped, or is a 1 GiB page
  *   -AERO_EPERM: devices would be allowed more than the caller is
  *   -AERO_EEXIST: something is mapped at iova
- *   -AERO_ENOSPC: more than 512 pages and blocks, or more than 65535 in the domain */
+ *   -AERO_ENOSPC: more than 64 pages and blocks, or more than 65535 in the domain */
 static inline int64_t aero_domain_map(uint64_t handle, uint64_t address, uint64_t length, uint64_t iova, uint64_t protection)
 {
     return aero_syscall(AERO_CALL_domain_map, handle, address, length, iova, protection, 0);
@@ -650,7 +650,7 @@ static inline int64_t aero_domain_map(uint64_t handle, uint64_t address, uint64_
  *   -AERO_ESRCH: no such handle, or not a domain's
  *   -AERO_EINVAL: not page aligned, empty, or the range cuts a 2 MiB page
  *   -AERO_EFAULT: a page of the range is not mapped
- *   -AERO_ENOSPC: more than 512 pages and blocks */
+ *   -AERO_ENOSPC: more than 64 pages and blocks */
 static inline int64_t aero_domain_unmap(uint64_t handle, uint64_t iova, uint64_t length)
 {
     return aero_syscall(AERO_CALL_domain_unmap, handle, iova, length, 0, 0, 0);

@@ -13,6 +13,7 @@ from typing import Final, NamedTuple
 from abi.calls import BY_NAME, CALLS
 from abi.layout import USER_MIN
 from kernel.calls import Operation, SpaceBusy, System
+from kernel.calls.operations import Again
 from kernel.check import Checker
 from kernel.objects import (
     ALIVE,
@@ -144,6 +145,8 @@ class Run:
             result = self._calls[name](t, *given)
         except SpaceBusy as busy:
             busy.holder.advance(1)
+            return -1
+        except Again:
             return -1
         if isinstance(result, int): return self._returned(name, result)
         alive = self.k.page[t].kind == THREAD and self.k.thread[t].state != DEAD
