@@ -6,16 +6,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Final
 
 from kernel import ledgers
 from kernel.consequences import Consequences, consequences
 from kernel.evaluated import evaluate
 from kernel.invariants import INVARIANTS, documented
+from kernel.journal import Entry
 from kernel.objects import Kernel
 from kernel.specs import NOTHING, SPECIFICATIONS, Frame
-from kernel.view import Journal, OldKernel
+from kernel.view import OldKernel
 from kernel.written import Tally, Unbounded
 
 LEVELS: Final = ("off", "touched", "full")
@@ -67,7 +68,7 @@ class CheckFailed(Exception):
         return "\n  ".join([text, *map(str, self.changes)])
 
 
-def changes_of(journal: Journal) -> Iterator[Change]:
+def changes_of(journal: Iterable[Entry]) -> Iterator[Change]:
     """All that the journal's writes changed; of several writes to one place, the first tells what was there."""
     seen = set()
     for entry in journal:

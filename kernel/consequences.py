@@ -5,10 +5,19 @@ Most transitions mean little: a message from one thread to another on the same c
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
+from typing import Final
 
+from kernel.fields import BITS
 from kernel.objects import DEAD, READY, Core, Kernel, Page, PageTable, Process, Thread
+
+_STATE_OF_THREAD: Final = BITS["thread"]["state"]
+_RESULT: Final = BITS["thread"]["result"]
+_KIND: Final = BITS["page"]["kind"]
+_ENTRY: Final = BITS["table"]["entry"]
+_PERMISSION: Final = BITS["table"]["permission"]
+_ENTRIES: Final = _ENTRY | _PERMISSION
+_CURRENT: Final = BITS["core"]["current"]
+_STATE_OF_PROCESS: Final = BITS["process"]["state"]
 
 
 class Consequences:
@@ -22,8 +31,8 @@ class Consequences:
         self.kinds: dict[int, int] = {}
         """By page whose kind was written: what it was."""
         self.threads: list[tuple[Thread, bool]] = []
-        """Threads that are ready or dead, once for each time that was written; and those that are ready with a result,
-        which is written (True)."""
+        """Threads that are ready or dead, which was written (False); and those that are ready with a result that was
+        written (True), which come before."""
         self.processes: list[tuple[Process, int]] = []
         """Processes whose state was written, and what it was."""
         self.left: list[tuple[int, int]] = []
@@ -33,37 +42,38 @@ class Consequences:
 def consequences(k: Kernel) -> Consequences | None:
     """What the transition that the journal is of means; None: nothing."""
     found: Consequences | None = None
-    journal: Sequence[tuple[Any, ...]] = k.journal
-    for write in journal:
-        field: str = write[1]
-        written = write[0]
-        if isinstance(written, Thread):
-            if field == "state":
-                if written.state != READY and written.state != DEAD: continue
-                if found is None: found = Consequences()
-                found.threads.append((written, False))
-            elif field == "result":
-                if written.state != READY: continue
-                if found is None: found = Consequences()
-                found.threads.append((written, True))
-        elif isinstance(written, Page):
-            if field != "kind": continue
+    for w in k.journal.written:
+        live, old, fields = w.live, w.old, w.fields
+        if isinstance(live, Thread):
+            if not fields & (_STATE_OF_THREAD | _RESULT) or live.state not in (READY, DEAD): continue
             if found is None: found = Consequences()
-            found.kinds.setdefault(written.id, write[2])
-        elif isinstance(written, PageTable):
-            if len(write) != 4 or (field != "entry" and field != "permission"): continue
+            if fields & _RESULT and live.state == READY: found.threads.append((live, True))
+            if fields & _STATE_OF_THREAD: found.threads.append((live, False))
+        elif isinstance(live, Page):
+            if not fields & _KIND: continue
+            assert isinstance(old, Page)
             if found is None: found = Consequences()
-            found.entries[written.id, write[2]] = None
-        elif isinstance(written, Core):
-            if field != "current": continue
-            t: int = write[2]
-            if t == 0 or k.thread[t].state != READY or k.thread[t].core == written.id: continue
+            found.kinds[live.id] = old.kind
+        elif isinstance(live, PageTable):
+            if not fields & _ENTRIES: continue
+            assert isinstance(old, PageTable)
             if found is None: found = Consequences()
-            found.left.append((t, written.id))
-        elif isinstance(written, Process):
-            if field != "state": continue
+            if fields & _ENTRY:
+                for i in old.entry: found.entries[live.id, i] = None
+            if fields & _PERMISSION:
+                for i in old.permission: found.entries[live.id, i] = None
+        elif isinstance(live, Core):
+            if not fields & _CURRENT: continue
+            assert isinstance(old, Core)
+            t = old.current
+            if t == 0 or k.thread[t].state != READY or k.thread[t].core == live.id: continue
             if found is None: found = Consequences()
-            found.processes.append((written, write[2]))
+            found.left.append((t, live.id))
+        elif isinstance(live, Process):
+            if not fields & _STATE_OF_PROCESS: continue
+            assert isinstance(old, Process)
+            if found is None: found = Consequences()
+            found.processes.append((live, old.state))
     return found
 
 

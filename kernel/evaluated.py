@@ -36,10 +36,8 @@ _made: Final[dict[str, Any]] = {"__name__": __name__}
 exec(cached_code("evaluated", _sources(), _make), _made)
 copy: Final[Callable[[int, Object, Object], None]] = _made["copy"]
 """Makes an old object, of the table with this number, what the live one is."""
-restore: Final[Callable[[int, Object, int, int], None]] = _made["restore"]
-"""Gives a field, by its bit, of an old object its old value."""
 evaluate: Final[Callable[[Kernel, list[Written], Tally], Broken | None]] = _made["evaluate"]
 """Brings the ledgers up to date with the written objects, and evaluates the clauses that the writes can have broken.
 Returns the first that does not hold."""
 
-__all__ = ["Broken", "copy", "evaluate", "restore"]
+__all__ = ["Broken", "copy", "evaluate"]

@@ -16,7 +16,7 @@ from typing import Final
 from kernel import ledgers
 from kernel.fields import NUMBERS, field_set
 from kernel.invariants import INVARIANTS, Clause
-from kernel.objects import CLASSES, Object, Row, fields_of
+from kernel.objects import CLASSES, Object, fields_of
 from kernel.touched import (
     BESIDE,
     BEYOND,
@@ -123,21 +123,6 @@ class Text:
             self.line(1, f"if table == {NUMBERS[table]}:")
             self.narrow(2, table, "old", "live")
             for field in ("id", *fields_of(_CLASS[table])): self.line(2, f"old.{field} = live.{field}")
-            self.line(2, "return")
-        self.line(0, "")
-
-    def restore(self) -> None:
-        """Gives a field of an old object its old value."""
-        self.line(0, "def restore(table: int, old: Object, bit: int, value: int) -> None:")
-        for table in _TABLES:
-            self.line(1, f"if table == {NUMBERS[table]}:")
-            self.narrow(2, table, "old")
-            blank = _CLASS[table](0)
-            word = "if"
-            for field in fields_of(_CLASS[table]):
-                if isinstance(getattr(blank, field), Row): continue
-                self.line(2, f"{word} bit == {field_set(table, (field,)):#x}: old.{field} = value")
-                word = "elif"
             self.line(2, "return")
         self.line(0, "")
 
@@ -388,7 +373,6 @@ class Text:
     def module(self) -> str:
         """The whole text."""
         self.copy()
-        self.restore()
         self.follow()
         for table in _TABLES:
             if table != "memory": self.about(table)

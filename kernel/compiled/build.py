@@ -20,14 +20,14 @@ from pathlib import Path
 from typing import Final
 
 from kernel import compiled
-from kernel.compiled.rewrite import calls, invariants, journaled, specifications
+from kernel.compiled.rewrite import calls, invariants, journaled, objects, specifications
 from kernel.evaluation import source as evaluation_source
 from kernel.journaled import TRANSITIONS
 
 KERNEL: Final = Path(compiled.KERNEL)
 DIGEST: Final = "digest"
 """The file in the result that tells what was compiled from everything else."""
-PLAIN: Final = ("written", "fields", "ledgers", "view", "consequences", "check", "audit", "specs.frame")
+PLAIN: Final = ("written", "fields", "journal", "ledgers", "view", "consequences", "check", "audit", "specs.frame")
 """Modules compiled as they are."""
 SETUP: Final = """
 import sys
@@ -47,7 +47,7 @@ def texts() -> Iterator[tuple[str, str]]:
     """What is compiled: (module of the kernel, its text)."""
     yield "storage", (KERNEL / "compiled" / "storage.py").read_text()
     yield "evaluated", evaluation_source()
-    for path in sorted((KERNEL / "objects").glob("[a-z]*.py")): yield f"objects.{path.stem}", path.read_text()
+    for path in _members("objects"): yield f"objects.{path.stem}", objects(path.read_text(), str(path))
     for name in PLAIN: yield name, KERNEL.joinpath(*name.split(".")).with_suffix(".py").read_text()
     for name in TRANSITIONS:
         path = KERNEL / f"{name}.py"

@@ -11,7 +11,7 @@ import ast
 from collections.abc import Mapping
 from typing import Any
 
-from kernel.fields import NUMBERS, field_set
+from kernel.fields import BITS, NUMBERS, field_set
 from kernel.journaled.rewrite import journaled_source
 
 REGISTERING = ("invariant", "specification")
@@ -83,18 +83,31 @@ class _Calls(ast.NodeTransformer):
 
 def calls(source: str, path: str) -> str:
     """The text of a module of calls."""
-    tree = _Calls().visit(ast.parse(source, path))
-    at = next(i for i, statement in enumerate(tree.body) if isinstance(statement, ast.ImportFrom)) + 1
-    tree.body.insert(at, ast.parse("from mypy_extensions import mypyc_attr").body[0])
+    return _importing("from mypy_extensions import mypyc_attr", _Calls().visit(ast.parse(source, path)))
+
+
+def _importing(names: str, tree: ast.Module) -> str:
+    """The text of a module that imports these as well."""
+    first = next(i for i, statement in enumerate(tree.body) if isinstance(statement, ast.ImportFrom))
+    tree.body[first + 1 : first + 1] = ast.parse(names).body
     return ast.unparse(ast.fix_missing_locations(tree))
 
 
 class _Journal(ast.NodeTransformer):
-    """Makes ``k.log(...)`` what it stands for, of which there is a faster form than of calling a method."""
+    """Does in place what ``k.log((X, "field", X.field))`` and ``k.log((X, "row", i, X.row[i]))`` do: the record of an
+    object that was written before is at hand, and the bit of the field known."""
 
-    def visit_Attribute(self, node: ast.Attribute) -> ast.AST:
-        if not (isinstance(node.value, ast.Name) and node.value.id == "k" and node.attr == "log"): return node
-        return ast.Attribute(ast.Attribute(node.value, "journal", node.ctx), "append", node.ctx)
+    def visit_Expr(self, node: ast.Expr) -> ast.Expr | list[ast.stmt]:
+        if not (isinstance(node.value, ast.Call) and ast.unparse(node.value.func) == "k.log"): return node
+        entry = node.value.args[0]
+        assert isinstance(entry, ast.Tuple)
+        object, field = ast.unparse(entry.elts[0]), ast.literal_eval(entry.elts[1])
+        lines = [f"_w = {object}.written", f"if _w is None: _w = k.journal.wrote({object})"]
+        if len(entry.elts) == 3: lines.append(f"_w.fields |= {object}.wrote_{field}")
+        else:
+            index, before = ast.unparse(entry.elts[2]), ast.unparse(entry.elts[3])
+            lines.append(f"k.journal.keep(_w, {field!r}, {object}.wrote_{field}, {index}, {before})")
+        return ast.parse("\n".join(lines)).body
 
 
 def journaled(source: str, path: str) -> str:
@@ -102,4 +115,22 @@ def journaled(source: str, path: str) -> str:
     return ast.unparse(ast.fix_missing_locations(_Journal().visit(journaled_source(source, path))))
 
 
-__all__ = ["calls", "invariants", "journaled", "specifications"]
+class _Bits(ast.NodeTransformer):
+    """Gives classes of kernel objects the bit of each field, as constants."""
+
+    def visit_ClassDef(self, node: ast.ClassDef) -> ast.ClassDef:
+        for statement in node.body:
+            if isinstance(statement, ast.AnnAssign) and ast.unparse(statement.target) == "table_name":
+                assert statement.value is not None
+                bits = BITS[ast.literal_eval(statement.value)]
+                node.body += ast.parse("\n".join(f"wrote_{field}: Final = {bit}" for field, bit in bits.items())).body
+                break
+        return node
+
+
+def objects(source: str, path: str) -> str:
+    """The text of a module of kernel objects with the bits of their fields."""
+    return _importing("from typing import Final", _Bits().visit(ast.parse(source, path)))
+
+
+__all__ = ["calls", "invariants", "journaled", "objects", "specifications"]

@@ -64,8 +64,10 @@ class Kernel:
         self.cores: int = 0
         self.root: int = 0
         self.ledger: Ledger | None = None
-        self.journal: list[tuple[Object, str, int] | tuple[Object, str, int, int]] = []
-        """What the transition since the last clear wrote: (object, field, old) or (object, row, index, old)."""
+        from kernel.journal import Journal  # which needs the classes of objects
+
+        self.journal: Journal = Journal()
+        """What the transition since the last clear wrote."""
         self.log = self.journal.append
 
 

@@ -95,7 +95,7 @@ def place_of(entry: tuple[Any, ...]) -> Place:
 
 def undo(k: Kernel) -> None:
     """Takes back all that the journal says was written, last first."""
-    for entry in reversed(k.journal):
+    for entry in reversed(k.journal.entries()):
         store(k, place_of(entry), entry[-1])
 
 

@@ -74,7 +74,7 @@ def test_transition_ends_as_its_specification_says(case: Case) -> None:
     w, arguments = case.build("full")
     result = w.call(case.transition, *arguments)
     assert case.ends_so(result), result
-    if result < 0: assert w.k.journal == [], "an error after the first write"
+    if result < 0: assert not w.k.journal, "an error after the first write"
     w.checker.audit()
 
 
@@ -120,7 +120,7 @@ def test_missing_write_is_refused(case: Case) -> None:
         now = load(k, place)
         if now == before or idle(k, place): continue
         store(k, place, before)
-        k.journal[:] = [entry for entry in attempt.journal if place_of(entry) != place]
+        k.journal.replace([entry for entry in attempt.journal if place_of(entry) != place])
         assert attempt.refused(), f"nothing demands that {place} becomes {now}"
         store(k, place, now)
 
@@ -146,7 +146,7 @@ def test_write_elsewhere_is_refused(case: Case) -> None:
     for place in list(unrelated(attempt.w, set(attempt.before))):
         if idle(k, place): continue
         for change in (1, -1):
-            k.journal[:] = attempt.journal
+            k.journal.replace(attempt.journal)
             was = load(k, place)
             logged_store(k, place, was + change)
             assert attempt.refused(), f"nothing forbids that {place} becomes {was + change}"
