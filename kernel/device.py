@@ -214,7 +214,7 @@ def domain_map(
         if n != 0: return -EEXIST
         M.regions[g] = REGION_BLOCK
     else:
-        if n == REGION_BLOCK or M.map_page[w] != 0: return -EEXIST
+        if n >= BLOCK_PAGES or M.map_page[w] != 0: return -EEXIST
         M.regions[g] = n + 1
     M.map_page[w] = p
     M.map_permission[w] = permission

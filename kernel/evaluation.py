@@ -66,6 +66,11 @@ def own_fields(table: str, clause: Clause) -> int:
 
 
 _CLASS: Final[dict[str, type[Object]]] = {of.table_name: of for of in CLASSES}
+ROWS: Final = {
+    of.table_name: frozenset(field for field in fields_of(of) if isinstance(getattr(of(0), field), Row))
+    for of in CLASSES
+}
+"""By table: its fields that are rows."""
 _TABLES: Final = sorted(_CLASS, key=lambda table: FIRST.index(table) if table in FIRST else len(FIRST))
 
 
@@ -136,18 +141,29 @@ class Text:
         for line in ("fields = w.fields", "table = w.table", "live = w.live", "old = w.old", "wanted = 0"):
             self.line(1, line)
         for table in _TABLES:
-            rules = [(field_set(table, tuple(sorted(fields))), rule) for fields, rule in ledgers.RULES.get(table, ())]
+            rules = [(tuple(sorted(fields)), rule) for fields, rule in ledgers.RULES.get(table, ())]
             clauses = OBJECTS["memory"].values()
             memory = [(reading(table, clause, fields_of(_CLASS[table])), i) for i, clause in enumerate(clauses)]
             self.line(1, f"if table == {NUMBERS[table]}:")
             if rules: self.narrow(2, table, "live", "old")
-            for fields, rule in rules:
-                self.line(2, f"if fields & {fields:#x}: {rule.__name__}(ledger, live, old)")
+            for names, rule in rules: self._rule(table, names, rule.__name__)
             for fields, i in memory:
                 if fields: self.line(2, f"if fields & {fields:#x}: wanted |= {1 << i}")
             self.line(2, "return wanted")
         self.line(1, "return wanted")
         self.line(0, "")
+
+    def _rule(self, table: str, names: Sequence[str], rule: str) -> None:
+        """Has a ledger follow the fields of an object; where they are rows, each item that was written, once."""
+        if names[0] not in ROWS[table]:
+            self.line(2, f"if fields & {field_set(table, tuple(names)):#x}: {rule}(ledger, live, old)")
+            return
+        for n, row in enumerate(names):
+            self.line(2, f"if fields & {field_set(table, (row,)):#x}:")
+            self.line(3, f"for i in old.{row}:")
+            for other in names[:n]:
+                self.line(4, f"if fields & {field_set(table, (other,)):#x} and i in old.{other}: continue")
+            self.line(4, f"{rule}(ledger, live, old, i)")
 
     def evaluate(self) -> None:
         """All that the writes can have broken."""

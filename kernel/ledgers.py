@@ -7,12 +7,13 @@ as a value.  A ledger is such a value; it is never part of a decision of the ker
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, Final
+from typing import Final
 
 from abi.layout import BLOCK_PAGES, GIANT_BLOCKS
 from kernel.objects import (
     BLOCK_FREE,
     BLOCK_SPLIT,
+    DOMAIN_REGIONS,
     FREE,
     GIANT_SPLIT,
     RECEIVE,
@@ -30,7 +31,6 @@ from kernel.objects import (
     Row,
     fields_of,
 )  # fmt: skip
-from kernel.storage import OldRow
 
 
 def block_free_pages(kind: int, carved: int, listed: int) -> int:
@@ -94,21 +94,18 @@ def _promised_giants(ledger: Ledger, container: Container, old: Container) -> No
     ledger.promised_giants += container.giants - old.giants
 
 
-def _used(ledger: Ledger, table: PageTable, old: PageTable) -> None:
-    for index, before in old.entry.items():
-        ledger.used[table.id] += (table.entry[index] != 0) - (before != 0)
+def _used(ledger: Ledger, table: PageTable, old: PageTable, index: int) -> None:
+    ledger.used[table.id] += (table.entry[index] != 0) - (old.entry[index] != 0)
 
 
-def _mapped(ledger: Ledger, process: Process, old: Process) -> None:
-    for index, before in old.map_page.items():
-        after = process.map_page[index]
-        _move(ledger.mappings, before, after)
-        ledger.mapped[process.id] += (after != 0) - (before != 0)
+def _mapped(ledger: Ledger, process: Process, old: Process, index: int) -> None:
+    before, after = old.map_page[index], process.map_page[index]
+    _move(ledger.mappings, before, after)
+    ledger.mapped[process.id] += (after != 0) - (before != 0)
 
 
-def _handles(ledger: Ledger, process: Process, old: Process) -> None:
-    for index, before in old.handle_object.items():
-        ledger.handles[process.id] += (process.handle_object[index] != 0) - (before != 0)
+def _handles(ledger: Ledger, process: Process, old: Process, index: int) -> None:
+    ledger.handles[process.id] += (process.handle_object[index] != 0) - (old.handle_object[index] != 0)
 
 
 def _name(ledger: Ledger, endpoint: int, rights: int, by: int) -> None:
@@ -119,26 +116,21 @@ def _name(ledger: Ledger, endpoint: int, rights: int, by: int) -> None:
     if rights & RECEIVE: ledger.receivers[endpoint] += by
 
 
-def _endpoint_names(ledger: Ledger, process: Process, old: Process) -> None:
-    objects, rights = old.handle_object, old.handle_rights
-    written = {*objects} if isinstance(objects, OldRow) else set()
-    if isinstance(rights, OldRow): written |= {*rights}
-    for slot in written:
-        _name(ledger, objects[slot], rights[slot], -1)
-        _name(ledger, process.handle_object[slot], process.handle_rights[slot], 1)
+def _endpoint_names(ledger: Ledger, process: Process, old: Process, slot: int) -> None:
+    _name(ledger, old.handle_object[slot], old.handle_rights[slot], -1)
+    _name(ledger, process.handle_object[slot], process.handle_rights[slot], 1)
 
 
 def region_of(m: int, w: int) -> int:
     """The region of domain m that holds I/O virtual page w, as one number."""
-    return m << 32 | w // BLOCK_PAGES
+    return m * DOMAIN_REGIONS + w // BLOCK_PAGES
 
 
-def _reachable(ledger: Ledger, domain: Domain, old: Domain) -> None:
-    for index, before in old.map_page.items():
-        after = domain.map_page[index]
-        _move(ledger.mappings, before, after)
-        ledger.reachable[domain.id] += (after != 0) - (before != 0)
-        ledger.regions[region_of(domain.id, index)] += (after != 0) - (before != 0)
+def _reachable(ledger: Ledger, domain: Domain, old: Domain, index: int) -> None:
+    before, after = old.map_page[index], domain.map_page[index]
+    _move(ledger.mappings, before, after)
+    ledger.reachable[domain.id] += (after != 0) - (before != 0)
+    ledger.regions[region_of(domain.id, index)] += (after != 0) - (before != 0)
 
 
 def _interrupts(ledger: Ledger, device: Device, old: Device) -> None:
@@ -151,7 +143,7 @@ def _pager(ledger: Ledger, process: Process, old: Process) -> None:
     _name(ledger, process.pager, SEND, 1)
 
 
-Rule = Callable[[Ledger, Any, Any], None]
+Rule = Callable[..., None]
 
 RULES: Final[dict[str, tuple[tuple[frozenset[str], Rule], ...]]] = {
     "page": ((frozenset({"owner"}), _owned), (frozenset({"kind", "block"}), _in_use)),
@@ -176,8 +168,8 @@ RULES: Final[dict[str, tuple[tuple[frozenset[str], Rule], ...]]] = {
     "device": ((frozenset({"endpoint"}), _interrupts),),
     "domain": ((frozenset({"map_page"}), _reachable),),
 }  # fmt: skip
-"""By table: how a ledger follows an object of which any of these fields was written, given what it was.  (An old row
-holds the items that were written, and no others.)"""
+"""By table: how a ledger follows an object of which any of these fields was written, given what it was; where they are
+rows, at one index that was written."""
 
 
 def count(k: Kernel) -> Ledger:

@@ -89,8 +89,9 @@ def free_table_if_empty(k: Kernel, x: int) -> int:
 
 def room_for_page(k: Kernel, s: int, i4: int, i3: int, i2: int, i1: int, pages: int) -> int:
     """0 if process s can map a 4 KiB page at these indices and its container can pay for the missing tables and
-    ``pages`` more; else -EEXIST or -ENOMEM."""
+    ``pages`` more; else -EINVAL (no such process, or it has ended), -EEXIST or -ENOMEM."""
     S = k.process[s]
+    if S.root == 0: return -EINVAL
     C = k.container[S.container]
     x3 = table_under(k, S.root, i4)
     x2 = table_under(k, x3, i3)
@@ -108,8 +109,9 @@ def room_for_page(k: Kernel, s: int, i4: int, i3: int, i2: int, i1: int, pages: 
 
 def room_for_block(k: Kernel, s: int, i4: int, i3: int, i2: int) -> int:
     """0 if process s can map a 2 MiB block at these indices and its container can pay for the missing tables; else
-    -EEXIST (also for a table at that entry) or -ENOMEM."""
+    -EINVAL (no such process, or it has ended), -EEXIST (also for a table at that entry) or -ENOMEM."""
     S = k.process[s]
+    if S.root == 0: return -EINVAL
     C = k.container[S.container]
     x3 = table_under(k, S.root, i4)
     x2 = table_under(k, x3, i3)
@@ -123,6 +125,7 @@ def room_for_block(k: Kernel, s: int, i4: int, i3: int, i2: int) -> int:
 def room_for_giant(k: Kernel, s: int, i4: int, i3: int) -> int:
     """As room_for_block, for a 1 GiB giant."""
     S = k.process[s]
+    if S.root == 0: return -EINVAL
     C = k.container[S.container]
     x3 = table_under(k, S.root, i4)
     if x3 != 0: return -EEXIST if k.table[x3].entry[i3] != 0 else OK
@@ -191,8 +194,8 @@ def free_empty_tables(k: Kernel, x: int) -> None:
 
 
 def map_page(k: Kernel, s: int, i4: int, i3: int, i2: int, i1: int, permission: int) -> int:
-    """Maps a zeroed 4 KiB page.  -EINVAL: not a program's address or permissions not valid; -EEXIST: something is
-    mapped there; -ENOMEM: the container cannot pay for the page and the missing tables."""
+    """Maps a zeroed 4 KiB page.  -EINVAL: not a program's address, permissions not valid, or no such process; -EEXIST:
+    something is mapped there; -ENOMEM: the container cannot pay for the page and the missing tables."""
     if not indices_valid(i4, i3, i2, i1): return -EINVAL
     if not permission_valid(permission): return -EINVAL
     refusal = room_for_page(k, s, i4, i3, i2, i1, 1)

@@ -32,8 +32,8 @@ def share_page(
     k: Kernel, s: int, j4: int, j3: int, j2: int, j1: int, d: int, i4: int, i3: int, i2: int, i1: int, permission: int
 ) -> int:
     """Maps the 4 KiB page that process s has at j4..j1 in process d at i4..i1 as well.  -EINVAL: not a program's
-    address, or permissions unknown or wider than s's own; -EFAULT: s maps no 4 KiB page there; -EEXIST: d maps
-    something there; -ENOMEM: d's container cannot pay for the missing tables."""
+    address, permissions unknown or wider than s's own, or no such process d; -EFAULT: s maps no 4 KiB page there;
+    -EEXIST: d maps something there; -ENOMEM: d's container cannot pay for the missing tables."""
     if not indices_valid(j4, j3, j2, j1): return -EINVAL
     if not indices_valid(i4, i3, i2, i1): return -EINVAL
     if not permission_valid(permission): return -EINVAL

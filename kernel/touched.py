@@ -44,7 +44,7 @@ BEYOND: Final[dict[str, tuple[Beyond, ...]]] = {
         ("waiting_for", "process", ("state", "waiting_for", "process"), ("process_waiter",)),
     ),
     "endpoint": (
-        ("head", "thread", ("head",), ("message_queue", "message_ends")),
+        ("head", "thread", ("head", "receiving"), ("message_queue", "message_ends")),
         ("tail", "thread", ("tail", "ticket"), ("message_queue", "message_ends")),
     ),
     "device": (

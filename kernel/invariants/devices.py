@@ -13,6 +13,7 @@ from kernel.objects import (
     DOMAIN,
     DOMAIN_MAPPINGS,
     DOMAIN_PAGES,
+    DOMAIN_REGIONS,
     ENDPOINT,
     MAPPED,
     MAPPED_BLOCK,
@@ -88,9 +89,10 @@ def domain_mapped(k: Kernel, m: int, w: int) -> bool:
 
 @invariant("domain.regions")
 def domain_region(k: Kernel, m: int, g: int) -> bool:
-    """A domain counts what is mapped in each region of 2 MiB: its pages, or one block."""
+    """A domain counts what is mapped in each region of 2 MiB: its pages, or one block; there are so many regions."""
     assert k.ledger is not None
     M = k.domain[m]
     n = M.regions[g]
-    if n != REGION_BLOCK: return n == k.ledger.regions[region_of(m, g * 512)]
+    if g < 0 or g >= DOMAIN_REGIONS: return n == 0
+    if n != REGION_BLOCK: return n >= 0 and n <= 512 and n == k.ledger.regions[region_of(m, g * 512)]
     return k.ledger.regions[region_of(m, g * 512)] == 1 and k.page[M.map_page[g * 512]].kind == MAPPED_BLOCK

@@ -6,7 +6,7 @@ Source: Atmosphere, section 4.1 (endpoints: reference counts against descriptors
 from __future__ import annotations
 
 from kernel.invariants import invariant
-from kernel.objects import ENDED, ENDPOINT, PROCESS, RECEIVING, THREAD, Kernel
+from kernel.objects import ENDED, ENDPOINT, PROCESS, THREAD, Kernel
 
 
 @invariant("endpoint")
@@ -33,8 +33,8 @@ def endpoint_references(k: Kernel, e: int) -> bool:
 
 @invariant("endpoint")
 def endpoint_queue(k: Kernel, e: int) -> bool:
-    """An endpoint's queue has both ends or neither; they are threads that wait in it, with nobody beyond, to receive if
-    it says so, and then it has no signal that nobody received."""
+    """An endpoint's queue has both ends or neither; they are threads that wait in it, with nobody beyond; where they
+    wait to receive, there is no signal that nobody received."""
     E = k.endpoint[e]
     h = E.head
     z = E.tail
@@ -43,8 +43,7 @@ def endpoint_queue(k: Kernel, e: int) -> bool:
     Z = k.thread[z]
     if k.page[h].kind != THREAD or H.endpoint != e or H.previous != 0: return False
     if k.page[z].kind != THREAD or Z.endpoint != e or Z.next != 0: return False
-    if E.receiving == 1: return H.waits == RECEIVING and E.signals == 0
-    return H.waits != RECEIVING
+    return E.receiving == 0 or E.signals == 0
 
 
 @invariant("process.handle_object")

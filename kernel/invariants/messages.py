@@ -56,20 +56,20 @@ def message_window(k: Kernel, t: int) -> bool:
 
 @invariant("thread")
 def message_queue(k: Kernel, t: int) -> bool:
-    """A thread in the queue of an endpoint has a ticket of it, and is linked both ways with its neighbours, who wait to
-    receive if it does."""
+    """A thread in the queue of an endpoint has a ticket of it, waits to receive if the endpoint says so and else to
+    send, and is linked both ways with its neighbours."""
     T = k.thread[t]
     e = T.endpoint
     if k.page[t].kind != THREAD or e == 0: return True
     E = k.endpoint[e]
     if k.page[e].kind != ENDPOINT or T.rank < 1 or T.rank >= E.ticket: return False
+    if (T.waits == RECEIVING) != (E.receiving == 1): return False
     a = T.previous
     if a == 0:
         if E.head != t: return False
     else:
         A = k.thread[a]
         if k.page[a].kind != THREAD or A.endpoint != e or A.next != t or E.head == t: return False
-        if (A.waits == RECEIVING) != (T.waits == RECEIVING): return False
     b = T.next
     if b == 0: return E.tail == t
     B = k.thread[b]

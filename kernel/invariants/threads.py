@@ -135,8 +135,10 @@ def core_current(k: Kernel, r: int) -> bool:
 
 @invariant("core")
 def core_queue(k: Kernel, r: int) -> bool:
-    """A core's queue has both ends or neither; they are ready threads placed on it with nobody beyond."""
+    """A core has a ticket to give; its queue has both ends or neither; they are ready threads placed on it with nobody
+    beyond."""
     R = k.core[r]
+    if R.ticket < 1: return False
     h = R.head
     e = R.tail
     if h == 0 or e == 0: return h == 0 and e == 0

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from kernel.objects.container import ACTIVE, CLOSING, DEPTH_LIMIT, Container
 from kernel.objects.core import Core
-from kernel.objects.device import DOMAIN_MAPPINGS, DOMAIN_PAGES, REGION_BLOCK, Device, Domain
+from kernel.objects.device import DOMAIN_MAPPINGS, DOMAIN_PAGES, DOMAIN_REGIONS, REGION_BLOCK, Device, Domain
 from kernel.objects.endpoint import GRANT, RECEIVE, SEND, Endpoint
 from kernel.objects.ledger import Ledger
 from kernel.objects.memory import (
@@ -75,7 +75,7 @@ __all__ = [
     "Thread",
     "SEND", "RECEIVE", "GRANT",
     "Endpoint",
-    "DOMAIN_PAGES", "DOMAIN_MAPPINGS", "REGION_BLOCK",
+    "DOMAIN_PAGES", "DOMAIN_REGIONS", "DOMAIN_MAPPINGS", "REGION_BLOCK",
     "Device", "Domain",
     "Ledger",
     "TABLES", "CLASSES", "TABLE_NAMES",

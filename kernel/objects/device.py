@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from typing import ClassVar, Final
 
+from abi.layout import BLOCK_PAGES
 from kernel.storage import Row
 from kernel.written import Object
 
 # IOMMU domains.
 DOMAIN_PAGES: Final = 1 << 36
 """4 KiB pages of I/O virtual addresses: 48 bits of them, in bytes."""
+DOMAIN_REGIONS: Final = DOMAIN_PAGES // BLOCK_PAGES
+"""2 MiB of I/O virtual addresses each."""
 DOMAIN_MAPPINGS: Final = 65535
 """Mappings in a domain at most: what VFIO takes by default."""
 REGION_BLOCK: Final = 513

@@ -78,6 +78,7 @@ def map_page(
     """A fresh 4 KiB page at an address where nothing was."""
     if not address_valid(i4, i3, i2, i1) or permission not in (0, 1, 3, 5, 7): return result == -EINVAL
     v = virtual_page(i4, i3, i2, i1)
+    if old.process[s].root == 0: return result == -EINVAL
     tables = tables_above(old, s, i4, i3, i2)
     if taken(old, s, v, tables[2]): return result == -EEXIST
     missing = tables.count(0)
@@ -92,6 +93,7 @@ def map_block(
     """A fresh 2 MiB block at an address where nothing was."""
     if not address_valid(i4, i3, i2, 0) or permission not in (0, 1, 3, 5, 7): return result == -EINVAL
     v = virtual_page(i4, i3, i2, 0)
+    if old.process[s].root == 0: return result == -EINVAL
     x3, x2, x1 = tables_above(old, s, i4, i3, i2)
     if x1 != 0 or taken(old, s, v, x1): return result == -EEXIST
     missing = (x3, x2).count(0)
@@ -107,6 +109,7 @@ def map_giant(
     """A fresh 1 GiB giant at an address where nothing was."""
     if not address_valid(i4, i3, 0, 0) or permission not in (0, 1, 3, 5, 7): return result == -EINVAL
     v = virtual_page(i4, i3, 0, 0)
+    if old.process[s].root == 0: return result == -EINVAL
     x3, x2, _ = tables_above(old, s, i4, i3, 0)
     if x2 != 0 or giant_covers(old, s, v): return result == -EEXIST
     missing = 1 if x3 == 0 else 0

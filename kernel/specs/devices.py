@@ -20,7 +20,6 @@ from kernel.objects import (
     NEW,
     PROCESS,
     RECEIVE,
-    REGION_BLOCK,
     RUNNING,
     SEND,
 )  # fmt: skip
@@ -203,7 +202,7 @@ def domain_map(
     whole = old.page[p].kind == MAPPED_BLOCK
     if whole and w % 512: return result == -EINVAL
     n = M.regions[w // 512]
-    if M.map_page[w] != 0 or n == REGION_BLOCK or (whole and n != 0): return result == -EEXIST
+    if M.map_page[w] != 0 or n >= 512 or (whole and n != 0): return result == -EEXIST
     f.may_item("domain", m, "map_page", w)
     f.may_item("domain", m, "map_permission", w)
     f.may_item("domain", m, "regions", w // 512)

@@ -45,6 +45,7 @@ def share_page(
     if p == 0 or old.page[p].kind != MAPPED: return result == -EFAULT
     if not allows(old.process[s].map_permission[w], permission): return result == -EINVAL
     v = virtual_page(i4, i3, i2, i1)
+    if old.process[d].root == 0: return result == -EINVAL
     tables = tables_above(old, d, i4, i3, i2)
     if taken(old, d, v, tables[2]): return result == -EEXIST
     missing = tables.count(0)
@@ -64,6 +65,7 @@ def share_block(
     if not block_covers(old, s, w): return result == -EFAULT
     if not allows(old.process[s].map_permission[w], permission): return result == -EINVAL
     v = virtual_page(i4, i3, i2, 0)
+    if old.process[d].root == 0: return result == -EINVAL
     x3, x2, x1 = tables_above(old, d, i4, i3, i2)
     if x1 != 0 or taken(old, d, v, x1): return result == -EEXIST
     missing = (x3, x2).count(0)
@@ -83,6 +85,7 @@ def share_giant(
     if not giant_covers(old, s, w): return result == -EFAULT
     if not allows(old.process[s].map_permission[w], permission): return result == -EINVAL
     v = virtual_page(i4, i3, 0, 0)
+    if old.process[d].root == 0: return result == -EINVAL
     x3, x2, _ = tables_above(old, d, i4, i3, 0)
     if x2 != 0 or giant_covers(old, d, v): return result == -EEXIST
     missing = 1 if x3 == 0 else 0
@@ -95,8 +98,8 @@ def tables_left_empty(old: State, s: int, w: int, d: int, v: int, tables: tuple[
     to v in process d."""
     count = 0
     for x in tables:
-        shift = 9 * old.table[x].level
-        if old.table[x].used != 1 or (s == d and v >> shift == w >> shift): return count
+        span = 512 if old.table[x].level == 1 else 512 * 512 if old.table[x].level == 2 else 512 * 512 * 512
+        if old.table[x].used != 1 or (s == d and v // span == w // span): return count
         count += 1
     return count
 
@@ -135,6 +138,7 @@ def grant_page(
     if not allows(old.process[s].map_permission[w], permission): return result == -EINVAL
     c, e = old.process[s].container, old.process[d].container
     if old.page[p].references != 1 or old.page[p].owner != c: return result == -EBUSY
+    if old.process[d].root == 0: return result == -EINVAL
     tables = tables_above(old, d, i4, i3, i2)
     if taken(old, d, v, tables[2]): return result == -EEXIST
     missing = tables.count(0)
@@ -157,6 +161,7 @@ def grant_block(
     P = old.page[old.process[s].map_page[w]]
     c, e = old.process[s].container, old.process[d].container
     if P.references != 1 or P.owner != c: return result == -EBUSY
+    if old.process[d].root == 0: return result == -EINVAL
     x3, x2, x1 = tables_above(old, d, i4, i3, i2)
     if x1 != 0 or taken(old, d, v, x1): return result == -EEXIST
     missing = (x3, x2).count(0)
@@ -179,6 +184,7 @@ def grant_giant(
     P = old.page[old.process[s].map_page[w]]
     c, e = old.process[s].container, old.process[d].container
     if P.references != 1 or P.owner != c: return result == -EBUSY
+    if old.process[d].root == 0: return result == -EINVAL
     x3, x2, _ = tables_above(old, d, i4, i3, 0)
     if x2 != 0 or giant_covers(old, d, v): return result == -EEXIST
     missing = 1 if x3 == 0 else 0

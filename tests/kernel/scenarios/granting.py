@@ -171,7 +171,7 @@ def no_quota_for_tables_to_grant(w: World) -> Arguments:
     return (s, *indices(V), d, *indices(W), 3)
 
 
-@case("grant_page", "ENOMEM")
+@case("grant_page", "EINVAL")
 def receiver_that_is_no_process(w: World) -> Arguments:
     s = w.process()
     w.map(s, V)

@@ -41,7 +41,7 @@ def queue_of_an_endpoint_with_one_end(scene: Scene) -> None:
     scene.k.endpoint[scene.quiet].tail = scene.sleeper
 
 
-@violates("endpoint_queue")
+@violates("message_queue")
 def senders_said_to_receive(scene: Scene) -> None:
     scene.k.endpoint[scene.inbox].receiving = 1
 

@@ -1,0 +1,72 @@
+"""Statements that follow from the invariants, and that the proofs of transitions use: each is proved once, of any state
+in which all invariants hold.
+
+They are written as invariants are.  The first is what makes 0 mean nothing; the others say of a whole tree of page
+tables what the invariants say of its edges.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Final
+
+from kernel.invariants import Clause, Predicate, live
+from kernel.objects import FREE, TABLE, Kernel
+
+
+@dataclass(frozen=True)
+class Lemma(Clause):
+    """A lemma: the invariants, and lemmas before it, that it follows from; if by induction, the field that leads to the
+    object it is supposed of, where ``measure`` is less there."""
+
+    using: frozenset[str] = frozenset()
+    neighbour: str = ""
+    measure: Callable[[Kernel, int], int] | None = None
+
+
+LEMMAS: Final[dict[str, Lemma]] = {}
+
+
+def lemma(
+    domain: str, *using: str, neighbour: str = "", measure: Callable[[Kernel, int], int] | None = None
+) -> Callable[[Predicate], Predicate]:
+    """Registers a lemma over the ids of ``domain``."""
+
+    def register(predicate: Predicate) -> Predicate:
+        name = predicate.__name__
+        LEMMAS[name] = Lemma(name, (domain,), predicate, frozenset(using), neighbour, measure)
+        return predicate
+
+    return register
+
+
+@lemma("memory", "page_block", "block_split", "block_giant", "block_kind", "giant_kind")
+def nothing_at_0(k: Kernel, memory: int) -> bool:
+    """Page 0 is never used: id 0 names nothing."""
+    return k.page[0].kind == FREE
+
+
+@lemma("table", "nothing_at_0", "table_place", "table_base", "entry_target", "process_root")
+def table_chain(k: Kernel, x: int) -> bool:
+    """The tables above a table, up to the root, lead to it by their slots, and these are the indices of the first page
+    that it translates."""
+    X = k.table[x]
+    if not live(k, x, TABLE): return True
+    root = k.process[X.process].root
+    if X.level == 4: return root == x and X.base == 0
+    if X.slot < 0 or X.slot >= 512: return False
+    if X.level == 3: return leads(k, root, X.slot, x) and X.parent == root and X.base == X.slot << 27
+    Q = k.table[X.parent]
+    if Q.slot < 0 or Q.slot >= 512 or not leads(k, X.parent, X.slot, x): return False
+    if X.level == 2:
+        return leads(k, root, Q.slot, X.parent) and Q.parent == root and X.base == (Q.slot << 27) + (X.slot << 18)
+    R = k.table[Q.parent]
+    if R.slot < 0 or R.slot >= 512 or not leads(k, Q.parent, Q.slot, X.parent): return False
+    if not leads(k, root, R.slot, Q.parent) or R.parent != root: return False
+    return X.base == (R.slot << 27) + (Q.slot << 18) + (X.slot << 9)
+
+
+def leads(k: Kernel, q: int, i: int, x: int) -> bool:
+    """True if entry i of table q leads to table x."""
+    return k.table[q].entry[i] == x

@@ -1,0 +1,197 @@
+"""A transition run on arbitrary arguments and an arbitrary state, with what is known of both: what obligations about it
+have in common."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from functools import cache
+from typing import Final
+
+from kernel.journaled import TRANSITIONS
+from kernel.prove import source
+from kernel.prove.counting import at_least_one, items_of, never_negative, some_others, witnesses
+from kernel.prove.evaluator import NOW, Evaluation, View
+from kernel.prove.instances import PAIR_CLAUSES, about, digit_facts, instance, reads_of
+from kernel.prove.solver import Solver
+from kernel.prove.source import Function
+from kernel.prove.state import State
+from kernel.prove.terms import (
+    ALL,
+    RANGES,
+    RANGES_OF_DIGITS,
+    Facts,
+    Integer,
+    Term,
+    Truth,
+    all_of,
+    at_most,
+    equal,
+    implies,
+    name,
+    negate,
+    read,
+    show,
+)  # fmt: skip
+from kernel.specs import SPECIFICATIONS
+
+INDICES: Final = {"i4": 255, "i3": 512, "i2": 512, "i1": 512}
+"""Parameters that are indices into page tables, and below what they are once they were found valid."""
+DIGITS: Final = ("v1", "v2", "v3")
+"""Names of the lower three indices into page tables of an arbitrary virtual page."""
+RANKED: Final = frozenset({"thread.rank", "thread.next", "thread.previous"})
+"""Fields that clauses about pairs of threads are about."""
+
+
+@cache
+def transitions() -> dict[str, Function]:
+    """The transitions of the kernel by name, in the order of its modules."""
+    found = {}
+    for module in TRANSITIONS:
+        for name_, function in source.module(f"kernel.{module}").functions.items():
+            if name_ in SPECIFICATIONS: found[name_] = function
+    return found
+
+
+def parts(condition: Truth) -> tuple[Term, ...]:
+    """What a condition demands, one by one."""
+    if isinstance(condition, bool): return ()
+    return condition.args if condition.op == ALL else (condition,)
+
+
+class Step:
+    """One function of the kernel, run on names for its arguments."""
+
+    def __init__(self, function: Function, contracts: bool = True, refusing: bool = False) -> None:
+        self.name = function.name
+        self.refusing = refusing
+        """True if it is looked at where it writes nothing."""
+        RANGES.clear()
+        RANGES.update(RANGES_OF_DIGITS)
+        # Their names are this step's own: what is known of them is not to be taken for known of another's.
+        own = f"@{function.name} refusing" if refusing else f"@{function.name}"
+        self.arguments = tuple(name(parameter + own) for parameter in function.parameters[1:])
+        self.state = State()
+        evaluation = Evaluation(self.state, contracts=contracts)
+        self.result = evaluation.call(function, View(NOW), *self.arguments)
+        self.agreements = evaluation.agreements
+        """The calls that were taken at their contracts, in order."""
+        for digit in DIGITS: RANGES[name(digit)] = (0, 511)
+        self.writing = self._writing()
+        """What holds whenever it writes anything."""
+        self.refusal = negate(all_of(self.writing)) if self.state.writes else True
+        """What holds where it writes nothing."""
+        if refusing: self.writing = ()
+        for argument in self.arguments:
+            below = INDICES.get(show(argument))
+            if below is not None and self._bounded(argument, below): RANGES[argument] = (0, below - 1)
+        self.facts = Facts()
+        for truth in self.writing: self.facts.learn(truth)
+        self.state.facts = self.facts
+        self.reads = [term for term in reads_of(self._formulas()) if "#" not in str(term.args[0])]
+        """What it reads of the state before."""
+
+    def _writing(self) -> tuple[Term, ...]:
+        common: set[Term] | None = None
+        for writes in self.state.writes.values():
+            for write in writes:
+                demanded = set(parts(write.condition))
+                common = demanded if common is None else common & demanded
+        return tuple(sorted(common or (), key=lambda truth: truth.number))
+
+    def _bounded(self, argument: Term, below: int) -> bool:
+        """True if whenever something is written the argument is from 0 on and below this."""
+        facts = Facts()
+        for truth in self.writing: facts.learn(truth)
+        return facts.simplify(at_most(0, argument)) is True and facts.simplify(at_most(argument, below - 1)) is True
+
+    def _formulas(self) -> Iterator[Truth | Integer]:
+        for field, writes in self.state.writes.items():
+            for write in writes:
+                yield write.condition
+                if write.id is None: continue
+                yield read(field, write.id) if write.index is None else read(field, write.id, write.index)
+                if not callable(write.value): yield write.value
+        yield from self.state.definitions()
+
+
+class Known:
+    """A solver that knows a step, and instances of the invariants around what it reads."""
+
+    def __init__(
+        self, step: Step, timeout: float, seed: int = 0, only: frozenset[str] | None = None, supposing: Truth = True
+    ) -> None:
+        self.step = step
+        self._only = only
+        self.solver = Solver(timeout, seed)
+        self._levels: list[dict[object, None]] = [{}]
+        self._named = 0
+        suppose = self.solver.suppose
+        for truth in step.writing: suppose(truth)
+        if step.refusing: suppose(step.refusal)
+        for argument, (least, most) in RANGES.items():
+            suppose(at_most(least, argument))
+            suppose(at_most(argument, most))
+        suppose(equal(read("page.kind", 0), 0))
+        suppose(supposing)
+        self.define()
+        self.around(step.reads)
+        if only is not None:
+            for other in some_others(): suppose(other)
+            self.around(witnesses())
+        for agreement in step.agreements: suppose(implies(agreement.condition, agreement.known))
+
+    def define(self) -> list[Truth]:
+        """Tells the solver what names stand for that were made since."""
+        new = list(self.step.state.definitions())[self._named:]
+        self._named += len(new)
+        for truth in new: self.solver.suppose(truth)
+        return new
+
+    def enter(self) -> None:
+        """What is learnt from here on is forgotten by ``leave``."""
+        self.solver.enter()
+        self._levels.append({})
+        self._before = self._named
+
+    def leave(self) -> None:
+        """Forgets what was learnt since ``enter``."""
+        self.solver.leave()
+        self._levels.pop()
+        self._named = self._before
+
+    def _new(self, key: object) -> bool:
+        if any(key in level for level in self._levels): return False
+        self._levels[-1][key] = None
+        return True
+
+    def around(self, reads: Iterable[Term]) -> list[Truth]:
+        """Supposes the invariants of all that these reads are of, and what is true of the ledgers they count in.
+        Returns all that it supposes of them."""
+        about_these: list[Truth] = []
+        reads = list(reads)
+        for clause, ids in about(reads):
+            if self._only is not None and clause.name not in self._only: continue
+            truth = instance(clause, *ids)
+            about_these.append(truth)
+            if not self._new((clause, ids)): continue
+            self.solver.suppose(truth)
+            if clause.domain == ("process.map_page",):
+                for known in digit_facts(ids[1]): self.solver.suppose(known)
+        for item in items_of(reads):
+            truths = list(at_least_one(item))
+            about_these += truths
+            if not self._new(item): continue
+            for truth in truths: self.solver.suppose(truth)
+        for truth in never_negative(reads): self.solver.suppose(truth)
+        return about_these
+
+    def around_pairs(self, reads: Iterable[Term]) -> None:
+        """Supposes the clauses about pairs of all threads whose place in a queue is read here or in the step."""
+        threads = list(dict.fromkeys(
+            term.args[1] for term in (*self.step.reads, *reads) if str(term.args[0]) in RANKED
+        ))
+        for clause in PAIR_CLAUSES:
+            for first in threads:
+                for second in threads:
+                    if first is second or not self._new((clause, first, second)): continue
+                    self.solver.suppose(instance(clause, first, second))
