@@ -13,7 +13,7 @@ import ast
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from types import ModuleType
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 from kernel import ledgers
 from kernel.prove import source
@@ -45,6 +45,13 @@ from kernel.prove.terms import (
 
 DEEPEST: Final = 40
 """Calls within calls; the kernel's functions do not call themselves."""
+
+
+class Oracle(Protocol):
+    """Who knows which ways the invariants leave open (kernel.prove.oracle)."""
+
+    def decide(self, conditions: tuple[Truth, ...], condition: Term, definitions: list[Truth]) -> Truth:
+        """True or False if that is what the condition must be where the others hold, else the condition."""
 
 
 class NotUnderstood(Exception):
@@ -196,7 +203,9 @@ class Unjoined:
 class Evaluation:
     """Runs functions on one State."""
 
-    def __init__(self, state: State, counting: bool = True, contracts: bool = False) -> None:
+    def __init__(
+        self, state: State, counting: bool = True, contracts: bool = False, oracle: Oracle | None = None
+    ) -> None:
         self.state = state
         self.conditions: tuple[Truth, ...] | None = ()
         """All that holds where evaluation is; None where it never comes to."""
@@ -205,6 +214,7 @@ class Evaluation:
         self.contracts = contracts
         """Whether the allocator is taken at its contracts."""
         self.agreements: list[Agreement] = []
+        self._oracle = oracle
         self._depth = 0
         self._statements: dict[type[ast.stmt], Callable[[Any, _Frame], None]] = {
             ast.Return: self._return, ast.If: self._if, ast.Assign: self._assign, ast.AugAssign: self._augmented,
@@ -283,6 +293,8 @@ class Evaluation:
 
     def _if(self, node: ast.If, frame: _Frame) -> None:
         condition = self._truth(node.test, frame)
+        if self._oracle is not None and isinstance(condition, Term) and self.conditions:
+            condition = self._oracle.decide(self.conditions, condition, list(self.state.definitions()))
         if isinstance(condition, bool):
             self._block(node.body if condition else node.orelse, frame)
             return
@@ -643,10 +655,15 @@ def _added(numbers: list[Integer]) -> Integer:
 def _bits(a: Integer, mask: int) -> Integer:
     """a & mask."""
     if isinstance(a, int): return a & mask
+    # Rights and permissions are below 8: their values are told apart by comparing, which is easier than dividing.
+    small = all_of((at_most(0, a), at_most(a, 7)))
     total: Integer = 0
     bit = 1
     while bit <= mask:
-        if mask & bit: total = add(total, remainder(quotient(a, bit), 2), bit)
+        if mask & bit:
+            among_small = any_of([equal(a, value) for value in range(8) if value & bit])
+            by_dividing = differ(remainder(quotient(a, bit), 2), 0)
+            total = add(total, choice(either(small, among_small, by_dividing), 1, 0), bit)
         bit <<= 1
     return total
 

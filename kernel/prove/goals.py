@@ -61,7 +61,7 @@ def grouped(goals: Sequence[Goal]) -> Iterator[list[Goal]]:
     yield from groups.values()
 
 
-def try_together(known: Known, goals: Sequence[Goal]) -> None:
+def try_together(known: Known, goals: Sequence[Goal], rounds: int = ROUNDS) -> None:
     """Tries these goals: all at once, with more and more around what they read; what is left, one by one."""
     started = time.perf_counter()
     solver = known.solver
@@ -75,7 +75,7 @@ def try_together(known: Known, goals: Sequence[Goal]) -> None:
     for truth in uniqueness(known.step.state, reads): solver.suppose(truth)
     if any(goal.ranked for goal in goals): known.around_pairs(reads)
     left = list(goals)
-    for turn in range(ROUNDS):
+    for turn in range(rounds):
         if turn: around = known.around(reads_of(around))
         if _all_hold(known, left):
             for goal in left: goal.status = PROVED

@@ -12,6 +12,7 @@ from kernel.prove import source
 from kernel.prove.counting import at_least_one, items_of, never_negative, some_others, witnesses
 from kernel.prove.evaluator import NOW, Evaluation, View
 from kernel.prove.instances import PAIR_CLAUSES, about, digit_facts, instance, reads_of
+from kernel.prove.oracle import InvariantOracle
 from kernel.prove.solver import Solver
 from kernel.prove.source import Function
 from kernel.prove.state import State
@@ -24,9 +25,11 @@ from kernel.prove.terms import (
     Term,
     Truth,
     all_of,
+    any_of,
     at_most,
     equal,
     implies,
+    less,
     name,
     negate,
     read,
@@ -34,7 +37,9 @@ from kernel.prove.terms import (
 )  # fmt: skip
 from kernel.specs import SPECIFICATIONS
 
-INDICES: Final = {"i4": 255, "i3": 512, "i2": 512, "i1": 512}
+INDICES: Final = {
+    "i4": 255, "i3": 512, "i2": 512, "i1": 512, "j4": 255, "j3": 512, "j2": 512, "j1": 512,
+}  # fmt: skip
 """Parameters that are indices into page tables, and below what they are once they were found valid."""
 DIGITS: Final = ("v1", "v2", "v3")
 """Names of the lower three indices into page tables of an arbitrary virtual page."""
@@ -61,17 +66,23 @@ def parts(condition: Truth) -> tuple[Term, ...]:
 class Step:
     """One function of the kernel, run on names for its arguments."""
 
-    def __init__(self, function: Function, contracts: bool = True, refusing: bool = False) -> None:
+    def __init__(
+        self, function: Function, contracts: bool = True, refusing: bool = False, within: bool = False,
+        pruned: bool = False,
+    ) -> None:
         self.name = function.name
         self.refusing = refusing
         """True if it is looked at where it writes nothing."""
+        self.within = within
+        """If it is: whether the indices among its arguments are ones."""
         RANGES.clear()
         RANGES.update(RANGES_OF_DIGITS)
         # Their names are this step's own: what is known of them is not to be taken for known of another's.
-        own = f"@{function.name} refusing" if refusing else f"@{function.name}"
+        own = f"@{function.name} refusing{' within' * within}" if refusing else f"@{function.name}"
         self.arguments = tuple(name(parameter + own) for parameter in function.parameters[1:])
         self.state = State()
-        evaluation = Evaluation(self.state, contracts=contracts)
+        oracle = InvariantOracle() if pruned else None
+        evaluation = Evaluation(self.state, contracts=contracts, oracle=oracle)
         self.result = evaluation.call(function, View(NOW), *self.arguments)
         self.agreements = evaluation.agreements
         """The calls that were taken at their contracts, in order."""
@@ -83,7 +94,8 @@ class Step:
         if refusing: self.writing = ()
         for argument in self.arguments:
             below = INDICES.get(show(argument))
-            if below is not None and self._bounded(argument, below): RANGES[argument] = (0, below - 1)
+            if below is None: continue
+            if self.within or self._bounded(argument, below): RANGES[argument] = (0, below - 1)
         self.facts = Facts()
         for truth in self.writing: self.facts.learn(truth)
         self.state.facts = self.facts
@@ -103,6 +115,14 @@ class Step:
         facts = Facts()
         for truth in self.writing: facts.learn(truth)
         return facts.simplify(at_most(0, argument)) is True and facts.simplify(at_most(argument, below - 1)) is True
+
+    def outside(self) -> Truth:
+        """One of the indices among its arguments is none."""
+        wrong = [
+            any_of((less(argument, 0), at_most(INDICES[show(argument)], argument)))
+            for argument in self.arguments if show(argument) in INDICES
+        ]
+        return any_of(wrong) if wrong else True
 
     def _formulas(self) -> Iterator[Truth | Integer]:
         for field, writes in self.state.writes.items():
@@ -127,7 +147,9 @@ class Known:
         self._named = 0
         suppose = self.solver.suppose
         for truth in step.writing: suppose(truth)
-        if step.refusing: suppose(step.refusal)
+        if step.refusing:
+            suppose(step.refusal)
+            if not step.within: suppose(step.outside())
         for argument, (least, most) in RANGES.items():
             suppose(at_most(least, argument))
             suppose(at_most(argument, most))

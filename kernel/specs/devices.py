@@ -31,7 +31,7 @@ from kernel.specs.endpoints import (
     endpoint_handle_opened,
     endpoint_named,
 )  # fmt: skip
-from kernel.specs.handles import handle_closed, handle_opened, handle_room, named
+from kernel.specs.handles import allows, handle_closed, handle_opened, handle_room, named
 from kernel.specs.quotas import charged, page_becomes
 
 TABLE_OF = {DEVICE: "device", DOMAIN: "domain"}
@@ -62,7 +62,7 @@ def passing_refused(old: State, s: int, slot: int, generation: int, rights: int,
     if o == 0 or old.page[o].kind not in (ENDPOINT, DEVICE, DOMAIN): return -ESRCH
     if old.page[o].kind == ENDPOINT:
         own = old.process[s].handle_rights[slot]
-        return 0 if own & GRANT and 1 <= rights <= ALL and not rights & ~own else -EPERM
+        return 0 if own & GRANT and 1 <= rights <= ALL and allows(own, rights) else -EPERM
     if rights != 0: return -EPERM
     if s == d: return -EINVAL
     D, M = old.device[o], old.domain[o]
@@ -196,7 +196,7 @@ def domain_map(
     v = ((i4 * 512 + i3) * 512 + i2) * 512 + i1
     p = old.process[s].map_page[v]
     if p == 0 or old.page[p].kind not in (MAPPED, MAPPED_BLOCK): return result == -EFAULT
-    if permission & ~old.process[s].map_permission[v]: return result == -EPERM
+    if not allows(old.process[s].map_permission[v], permission): return result == -EPERM
     M = old.domain[m]
     if M.mappings >= DOMAIN_MAPPINGS: return result == -ENOSPC
     whole = old.page[p].kind == MAPPED_BLOCK

@@ -5,7 +5,7 @@ from __future__ import annotations
 from abi.errors import EBUSY, EINVAL, ENOMEM, ENOSPC, EPERM, ESRCH
 from kernel.objects import ACTIVE, ALIVE, ENDPOINT, FREE, GRANT, NEW, PROCESS, RECEIVE, RUNNING, SEND
 from kernel.specs import Frame, State, specification
-from kernel.specs.handles import handle_closed, handle_opened, handle_room, named
+from kernel.specs.handles import allows, handle_closed, handle_opened, handle_room, named
 from kernel.specs.quotas import charged, page_becomes
 
 ALL = SEND | RECEIVE | GRANT
@@ -91,7 +91,7 @@ def handle_copy(
     e = endpoint_named(old, s, slot, generation)
     if e == 0: return result == -ESRCH
     held, own = old.process[s].handle_rights[slot], old.process[s].handle_badge[slot]
-    if not 1 <= rights <= ALL or rights & ~held or (badge and own): return result == -EPERM
+    if not 1 <= rights <= ALL or not allows(held, rights) or (badge and own): return result == -EPERM
     if not handle_room(old, s): return result == -ENOSPC
     return counted(old, new, f, e, rights, 1) and endpoint_handle_opened(
         old, new, f, s, result, e, rights, badge or own

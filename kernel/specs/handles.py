@@ -8,6 +8,13 @@ from kernel.specs import Frame, State
 HANDLE_FIELDS = ("handle_count", "handle_opened", "handle_carved", "handle_listed", "handle_stack", "handle_position")
 
 
+def allows(mine: int, asked: int) -> bool:
+    """What is asked for, rights or permissions, is a subset of what is mine: bit by bit, of three."""
+    if asked & 1 and not mine & 1: return False
+    if asked & 2 and not mine & 2: return False
+    return not asked & 4 or bool(mine & 4)
+
+
 def named(old: State, s: int, slot: int, generation: int) -> int:
     """What process s names by a slot and generation, 0 if nothing."""
     if slot < 0 or slot >= HANDLES or generation <= 0: return 0

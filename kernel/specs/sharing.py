@@ -14,12 +14,8 @@ from kernel.specs.address_spaces import (
     taken,
     virtual_page,
 )  # fmt: skip
+from kernel.specs.handles import allows
 from kernel.specs.quotas import charged
-
-
-def allows(mine: int, asked: int) -> bool:
-    """What is asked for is a subset of what is mine, bit by bit."""
-    return asked & mine == asked
 
 
 def map_shared(
