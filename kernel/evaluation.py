@@ -16,7 +16,7 @@ from typing import Final
 from kernel import ledgers
 from kernel.fields import NUMBERS, field_set
 from kernel.invariants import INVARIANTS, Clause
-from kernel.objects import CLASSES, Object, fields_of
+from kernel.objects import CLASSES, Object, Row, fields_of
 from kernel.touched import (
     BESIDE,
     BEYOND,

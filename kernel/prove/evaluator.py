@@ -494,8 +494,9 @@ class Evaluation:
         if isinstance(called, Function):
             if self.contracts and called.module == "kernel.page_allocator" and called.name in CONTRACTS:
                 return self._agree(called.name, arguments[1:])
-            if called.module == "kernel.objects.state" and called.name == "copy_row": return self._copy_row(*arguments)
-            if called.module == "kernel.objects.state" and called.name == "clear_row": return self._clear_row(*arguments)
+            if called.module == "kernel.objects.state":
+                if called.name == "copy_row": return self._copy_row(*arguments)
+                if called.name == "clear_row": return self._clear_row(*arguments)
             return self.call(called, *arguments)
         return called(*arguments)
 
