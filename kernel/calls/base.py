@@ -6,6 +6,7 @@ from collections.abc import Callable, Generator
 from typing import TYPE_CHECKING
 
 from abi.errors import EPIPE, ESRCH, OK
+from abi.layout import GIANT_BLOCKS
 from kernel.calls.operations import Operation, Operations, Steps
 from kernel.objects import ALIVE, ENDPOINT, NEW, Kernel
 
@@ -51,9 +52,23 @@ class Calls:
         """Splits a giant of the container's quota.  False if it has none."""
         return self.step(page_allocator.giant_split, c) == OK
 
-    def fund_pages(self, c: int, pages: int) -> None:
-        """Splits a block of the container's quota if its pages do not cover this many."""
-        if self.k.container[c].pages < pages: self.more_pages(c)
+    def funded(self, c: int, pages: int, transition: Step, *arguments: int) -> int:
+        """Runs a transition that takes so many pages of container c's quota.  A block of it is split for them if need
+        be, and is whole again where the transition fails."""
+        C = self.k.container[c]
+        if C.pages >= pages: return self.step(transition, *arguments)
+        blocks, giants = C.blocks, C.giants
+        self.more_pages(c)
+        result = self.step(transition, *arguments)
+        if result < 0: self.merge_back(c, blocks, giants)
+        return result
+
+    def merge_back(self, c: int, blocks: int, giants: int) -> None:
+        """Merges what was split of container c's quota, which had so many blocks and giants, for a call that failed."""
+        C = self.k.container[c]
+        whole = blocks + GIANT_BLOCKS * giants
+        while C.blocks + GIANT_BLOCKS * C.giants < whole and self.step(page_allocator.quota_merge, c) == OK: pass
+        while C.giants < giants and self.step(page_allocator.giant_merge, c) == OK: pass
 
     def hang_up(self, e: int) -> int | Operation:
         """Tells those who wait at endpoint e, if nobody is left at the other end, that there never will be.  0, or what

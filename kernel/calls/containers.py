@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from abi.errors import ENOMEM, OK
+from abi.layout import BLOCK_PAGES, GIANT_BLOCKS
 from kernel.calls.endings import Endings
 from kernel.calls.operations import Operation, Steps
 from kernel.objects import CONTAINER
@@ -24,9 +25,10 @@ class ContainerCalls(Endings):
     def container_create(self, t: int, pages: int, blocks: int, giants: int, cores: int) -> int | Operation:
         c = self.k.process[self.k.thread[t].process].container
         if max(pages, blocks, giants) > LARGEST_QUOTA or 0 < cores >= self.k.container[c].core_count: return -ENOMEM
-        self.fund_container(c, pages, blocks)
-        if cores == 0: return self.step(container.container_create, t, pages, blocks, giants)
-        return Operation(self._create_with_cores, t, pages, blocks, giants, cores)
+        if cores != 0: return Operation(self._create_with_cores, t, pages, blocks, giants, cores)
+        return self._creation_error(t, pages, blocks, giants) or self.step(
+            container.container_create, t, pages, blocks, giants
+        )
 
     def _create_with_cores(self, this: Operation, t: int, pages: int, blocks: int, giants: int, cores: int) -> Steps:
         """Moves threads from the cores that are to be given until none is left there; then creates the container and
@@ -36,7 +38,7 @@ class ContainerCalls(Endings):
         c = k.process[s].container
         while True:
             if cores >= k.container[c].core_count: return -ENOMEM
-            refused = container.creation_error(k, t, pages, blocks, giants)
+            refused = self._creation_error(t, pages, blocks, giants)
             if refused: return refused
             if not self.clear_cores(c, cores): break
             yield None
@@ -44,11 +46,22 @@ class ContainerCalls(Endings):
         self.give_cores(handles.object_of(k, s, handle % 65536, handle >> 16), cores)
         return handle
 
-    def fund_container(self, c: int, pages: int, blocks: int) -> None:
-        """Splits giants and blocks of container c's quota for a child's."""
+    def _split_for(self, c: int, pages: int, blocks: int, giants: int) -> None:
+        """Splits giants and blocks of container c's quota for a child's, if it has enough for that; else nothing."""
         C = self.k.container[c]
+        split_blocks = max(0, -(-(pages + 1 - C.pages) // BLOCK_PAGES))
+        split_giants = max(0, -(-(blocks + split_blocks - C.blocks) // GIANT_BLOCKS))
+        if giants + split_giants > C.giants: return
         while C.blocks < blocks and self.more_blocks(c): pass
         while C.pages < pages + 1 and self.more_pages(c): pass
+
+    def _creation_error(self, t: int, pages: int, blocks: int, giants: int) -> int:
+        """Why thread t cannot create a container with this quota, 0 if it can.  Of its container's quota, as much is
+        split as that needs; nothing if it cannot."""
+        k = self.k
+        if container.creation_error(k, t, 0, 0, 0) in (OK, -ENOMEM):
+            self._split_for(k.process[k.thread[t].process].container, pages, blocks, giants)
+        return container.creation_error(k, t, pages, blocks, giants)
 
     def give_cores(self, n: int, cores: int) -> None:
         """Gives the new container n cores of its parent's, which have been cleared."""
@@ -59,8 +72,11 @@ class ContainerCalls(Endings):
     def spawn_container(self, c: int, pages: int, blocks: int, giants: int, cores: int) -> int:
         """A container of the host below container c.  Its id, -EINVAL, -ENOSPC or -ENOMEM."""
         if max(pages, blocks, giants) > LARGEST_QUOTA or 0 < cores >= self.k.container[c].core_count: return -ENOMEM
-        self.fund_container(c, pages, blocks)
+        C = self.k.container[c]
+        had_blocks, had_giants = C.blocks, C.giants
+        self._split_for(c, pages, blocks, giants)
         n = self.step(hosting.container_spawn, c, pages, blocks, giants)
+        if n < 0: self.merge_back(c, had_blocks, had_giants)
         if n > 0:
             while self.clear_cores(c, cores): pass
             self.give_cores(n, cores)
@@ -96,5 +112,6 @@ class ContainerCalls(Endings):
     def process_create_in(self, t: int, handle: int) -> int:
         k = self.k
         c = handles.object_of(k, k.thread[t].process, handle % 65536, handle >> 16)
-        if c != 0 and k.page[c].kind == CONTAINER: self.fund_pages(c, 2)
-        return self.step(process.process_create_in, t, handle % 65536, handle >> 16)
+        if c == 0 or k.page[c].kind != CONTAINER:
+            return self.step(process.process_create_in, t, handle % 65536, handle >> 16)
+        return self.funded(c, 2, process.process_create_in, t, handle % 65536, handle >> 16)

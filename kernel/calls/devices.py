@@ -25,8 +25,7 @@ class DeviceCalls(MessageCalls):
 
     def domain_create(self, t: int) -> int:
         k = self.k
-        self.fund_pages(k.process[k.thread[t].process].container, 1)
-        return self.step(device.domain_create, t)
+        return self.funded(k.process[k.thread[t].process].container, 1, device.domain_create, t)
 
     def domain_close(self, t: int, handle: int) -> int:
         return self.step(device.domain_close, t, handle % 65536, handle >> 16)
@@ -90,13 +89,11 @@ class DeviceCalls(MessageCalls):
 
     def add_device(self, c: int) -> int:
         """A new device of container c.  Its id, or -EINVAL or -ENOMEM."""
-        self.fund_pages(c, 1)
-        return self.step(device.device_add, c)
+        return self.funded(c, 1, device.device_add, c)
 
     def open_device(self, o: int, s: int) -> int:
         """Process s gets the handle to device o.  The handle, or -EINVAL, -EBUSY, -ENOSPC or -ENOMEM."""
-        self.fund_pages(self.k.process[s].container, 1)
-        return self.step(device.device_open, o, s)
+        return self.funded(self.k.process[s].container, 1, device.device_open, o, s)
 
     def remove_device(self, o: int) -> int:
         """Nothing is left of device o, whoever holds it.  -EINVAL: no such device."""

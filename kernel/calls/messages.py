@@ -88,8 +88,7 @@ class MessageCalls(Endings):
 
     def endpoint_create(self, t: int) -> int:
         k = self.k
-        self.fund_pages(k.process[k.thread[t].process].container, 1)
-        return self.step(endpoint.endpoint_create, t)
+        return self.funded(k.process[k.thread[t].process].container, 1, endpoint.endpoint_create, t)
 
     def handle_copy(self, t: int, handle: int, rights: int, badge: int) -> int:
         if badge > LARGEST_BADGE: return -EINVAL

@@ -21,16 +21,14 @@ class ProcessCalls(Endings):
 
     def process_create(self, t: int) -> int:
         k = self.k
-        self.fund_pages(k.process[k.thread[t].process].container, 2)
-        return self.step(process.process_create, t)
+        return self.funded(k.process[k.thread[t].process].container, 2, process.process_create, t)
 
     def process_start(self, t: int, handle: int, entry: int, stack: int, argument: int) -> int:
         k = self.k
         d = self.named(t, handle, PROCESS)
         if d < 0: return d
         if not start_valid(entry, stack): return -EINVAL
-        self.fund_pages(k.process[d].container, 1)
-        result = self.step(process.process_start, t, handle % 65536, handle >> 16)
+        result = self.funded(k.process[d].container, 1, process.process_start, t, handle % 65536, handle >> 16)
         if result == OK: self.started(k.process[d].threads[0], entry, stack, argument)
         return result
 
@@ -51,14 +49,12 @@ class ProcessCalls(Endings):
 
     def spawn(self, c: int) -> int:
         """A new process of container c, for the host.  Its id, -EINVAL or -ENOMEM."""
-        self.fund_pages(c, 2)
-        return self.step(process.process_spawn, c)
+        return self.funded(c, 2, process.process_spawn, c)
 
     def spawn_endpoint(self, s: int, c: int, rights: int, badge: int) -> int:
         """A new endpoint of container c, to which process s, which the host spawned and has not started, has the first
         handle.  The handle, -EINVAL, -EBUSY, -ENOSPC or -ENOMEM."""
-        self.fund_pages(c, 1)
-        return self.step(hosting.endpoint_spawn, s, c, rights, badge)
+        return self.funded(c, 1, hosting.endpoint_spawn, s, c, rights, badge)
 
     def assign(self, s: int, e: int, rights: int, badge: int) -> int:
         """A handle to endpoint e for process s, which the host spawned and has not started.  The handle, -EINVAL,

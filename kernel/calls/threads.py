@@ -28,8 +28,7 @@ class ThreadCalls(Endings):
         if not start_valid(entry, stack): return -EINVAL
         k = self.k
         s = k.thread[t].process
-        self.fund_pages(k.process[s].container, 1)
-        handle = self.step(thread.thread_create, t)
+        handle = self.funded(k.process[s].container, 1, thread.thread_create, t)
         if handle > 0: self.started(handles.object_of(k, s, handle % 65536, handle >> 16), entry, stack, argument)
         return handle
 
@@ -50,5 +49,4 @@ class ThreadCalls(Endings):
 
     def start_thread(self, s: int) -> int:
         """A new thread of process s, whose registers the host sets.  Its id, or -EINVAL or -ENOMEM."""
-        self.fund_pages(self.k.process[s].container, 1)
-        return self.step(thread.thread_start, s)
+        return self.funded(self.k.process[s].container, 1, thread.thread_start, s)
