@@ -73,6 +73,14 @@ _DOMAIN = _u64("handle", "a handle of an IOMMU domain")
 _DEVICE = _u64("handle", "a handle of a device")
 _RIGHTS = _u64("rights", "any sum of AERO_SEND, AERO_RECEIVE, AERO_GRANT that the handle has; GRANT allows passing on")
 _TIMEOUT = _u64("timeout", "nanoseconds to wait at most; 0 not to wait; AERO_FOREVER")
+_REPLY_TIMEOUT = _u64(
+    "timeout", "nanoseconds to wait at most for a message, the reply waits for nobody; 0 not to wait; AERO_FOREVER"
+)
+_CALL_TIMEOUT = _u64(
+    "timeout",
+    "nanoseconds to wait at most, for the receiver and its reply together; 0 not to wait for a receiver, but for the "
+    "reply of one that is there without limit; AERO_FOREVER",
+)
 _ITEM = _u64("item", "what it carries: 0, AERO_SHARE(length, protection), AERO_MOVE(the same), AERO_HANDLE(rights)")
 _OBJECT = _u64("object", "the address of the pages, or the handle")
 _CARRY_ERRORS = (
@@ -385,7 +393,7 @@ CALLS: Final[tuple[Call, ...]] = (
     Call(
         0x1017,
         "message_call",
-        (_ENDPOINT, _TIMEOUT, _ITEM, _OBJECT),
+        (_ENDPOINT, _CALL_TIMEOUT, _ITEM, _OBJECT),
         "0, with the reply's words, and what it carries",
         (*_SEND_ERRORS,),
         "Sends a message and waits for the reply of the thread that receives it; the core switches to that thread "
@@ -413,7 +421,7 @@ CALLS: Final[tuple[Call, ...]] = (
     Call(
         0x101A,
         "message_reply_receive",
-        (_ENDPOINT, _TIMEOUT, _ITEM, _OBJECT),
+        (_ENDPOINT, _REPLY_TIMEOUT, _ITEM, _OBJECT),
         "as message_receive",
         (
             (ESRCH, "nobody waits for a reply of the calling thread, no such handle, or not an endpoint's"),

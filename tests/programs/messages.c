@@ -366,6 +366,47 @@ static void call_times_out(void)
     expect("who replied too late", aero_thread_wait(&server), 3);
 }
 
+static int reply_when_let(void *argument)
+{
+    struct aero_message message = {0};
+
+    if (aero_message_receive((aero_handle)argument, AERO_FOREVER, &message))
+        return 1;
+    await(&let_reply);
+    message.words[0]++;
+    return (int)aero_message_reply(&message);
+}
+
+static int let_reply_later(void *argument)
+{
+    struct aero_message none = {0};
+    int64_t result = aero_message_receive((aero_handle)argument, 20 * MILLISECOND, &none);
+
+    let_reply = 1;
+    return result == -AERO_ETIMEDOUT ? 0 : 1;
+}
+
+/* A timeout of 0 is for the receiver, who has to be there; the reply may take its time. */
+static void call_only_if_received_at_once(void)
+{
+    aero_handle endpoint = new_endpoint();
+    struct aero_message message = {.words = {77}};
+    struct aero_thread server, clock;
+    int64_t result;
+
+    expect("a call that nobody receives", aero_message_call(endpoint, 0, &message), -AERO_EAGAIN);
+    spawn(&server, reply_when_let, endpoint);
+    spawn(&clock, let_reply_later, new_endpoint());
+    do {
+        aero_thread_yield();
+        result = aero_message_call(endpoint, 0, &message);
+    } while (result == -AERO_EAGAIN);
+    expect("the call", result, 0);
+    expect("the reply", (int64_t)message.words[0], 78);
+    expect("the server", aero_thread_wait(&server), 0);
+    expect("the clock", aero_thread_wait(&clock), 0);
+}
+
 static int send_after(void *argument)
 {
     struct aero_message message = {.words = {9}};
@@ -403,6 +444,7 @@ static const struct scene scenes[] = {
     {"own-handle-closed", own_handle_closed},
     {"one-times-out", one_times_out},
     {"call-times-out", call_times_out},
+    {"call-only-if-received-at-once", call_only_if_received_at_once},
     {"long-times", long_times},
 };
 

@@ -454,7 +454,7 @@ static inline int64_t aero_message_send(uint64_t handle, uint64_t timeout, struc
 /* Sends a message and waits for the reply of the thread that receives it; the core switches to that thread
  * directly where it waits on the same one.  EPIPE also means that it ended without a reply.
  *   handle: a handle of an endpoint
- *   timeout: nanoseconds to wait at most; 0 not to wait; AERO_FOREVER
+ *   timeout: nanoseconds to wait at most, for the receiver and its reply together; 0 not to wait for a receiver, but for the reply of one that is there without limit; AERO_FOREVER
  *   item: what it carries: 0, AERO_SHARE(length, protection), AERO_MOVE(the same), AERO_HANDLE(rights)
  *   object: the address of the pages, or the handle
  * Returns 0, with the reply's words, and what it carries, or
@@ -510,7 +510,7 @@ static inline int64_t aero_message_reply(struct aero_message *message)
 
 /* Replies, and receives the next message: a server's one call for each request.
  *   handle: a handle of an endpoint
- *   timeout: nanoseconds to wait at most; 0 not to wait; AERO_FOREVER
+ *   timeout: nanoseconds to wait at most for a message, the reply waits for nobody; 0 not to wait; AERO_FOREVER
  *   item: what it carries: 0, AERO_SHARE(length, protection), AERO_MOVE(the same), AERO_HANDLE(rights)
  *   object: the address of the pages, or the handle
  * Returns as message_receive, or
