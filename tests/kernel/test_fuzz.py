@@ -2,38 +2,22 @@
 
 from __future__ import annotations
 
-import random
-from collections import Counter
-from functools import cache
 from pathlib import Path
 from typing import Final
 
 import pytest
 
 from abi.calls import CALLS, Call
-from abi.errors import EBUSY, EEXIST, ENOMEM, ENOSPC, ETIMEDOUT, error_name
+from abi.errors import error_name
+from tests.kernel.fuzz import outcomes
 from tests.kernel.fuzz.__main__ import Found, keep, main
 from tests.kernel.fuzz.cases import FOLDER, read, replay, text_of
-from tests.kernel.fuzz.dice import ROLLS, Dice
-from tests.kernel.fuzz.run import NATIVE, NOT_HERE, SCENES, Run, Shape
-from tests.kernel.fuzz.search import SHAPES, WITH_GIANTS, search
+from tests.kernel.fuzz.run import NATIVE, NOT_HERE, Run
+from tests.kernel.fuzz.search import search
 from tests.kernel.mutants import mutant
-from tests.kernel.scenarios import CASES
 
 CALLS_A_SEED: Final = 20_000
 EXAMPLES_A_SEED: Final = 110
-
-
-def only_between_steps(call: Call, error: int) -> bool:
-    """Whether a call meets this error only while another, which ends something, is between two of its steps (here calls
-    are made one after another), or only where there is more than a kernel alone has."""
-    if error == ETIMEDOUT: return True  # time is the host's
-    # What takes long to come about by chance has a case of its own.
-    if (call.name, error_name(-error)) in {(case.transition, case.outcome) for case in CASES}: return True
-    if call.words and error in (EBUSY, EEXIST, ENOMEM): return True  # test_messages
-    if (call.name, error) == ("domain_unmap", ENOSPC): return True  # test_devices
-    meanings = [meaning for documented, meaning in call.errors if documented == error]
-    return error == EBUSY and all(meaning.endswith("is ending") or "ending already" in meaning for meaning in meanings)
 
 
 @pytest.mark.parametrize("case", sorted(FOLDER.glob("*.calls")), ids=lambda path: path.stem)
@@ -56,35 +40,25 @@ def test_100_000_random_calls_with_full_checks(seed: int) -> None:
     assert calls >= CALLS_A_SEED
 
 
-@cache
-def outcomes() -> Counter[tuple[str, int]]:
-    """What calls return in long runs without checks."""
-    found: Counter[tuple[str, int]] = Counter()
-    # In a scene the calls soon change what it is about.
-    runs: list[tuple[Shape, int]] = [(shape, 40_000) for shape in SHAPES]
-    runs += [((12, 1, 511, scene), 600) for scene in SCENES for _ in range(16)]
-    runs.append((WITH_GIANTS, 5000))
-    for seed, (shape, actions) in enumerate(runs):
-        dice = random.Random(seed)
-        run = Run(*shape, level="off")
-        for _ in range(actions):
-            run.do(run.choose(Dice(dice.randbytes(ROLLS))))
-        run.finish()
-        found += run.outcomes
-    return found
-
-
 @pytest.mark.parametrize("call", CALLS, ids=lambda call: call.name)
 def test_each_native_call_succeeds_and_fails_in_each_way(call: Call) -> None:
-    if call.name in NOT_HERE: return
-    assert call in NATIVE
-    # What a message carries fails in one place for all calls: each error there shows with one of them.
-    alike = {"message_send", "message_call", "message_reply", "message_reply_receive"}
-    names = alike if call.name in alike else {call.name}
-    reached = {-result for name, result in outcomes() if name in names}
-    missing = {0, *(error for error, _ in call.errors)} - reached
-    missing = {error for error in missing if not only_between_steps(call, error)}
-    assert not missing, f"{call.name} never returned {[error_name(-error) for error in missing]}"
+    """By cases that are kept, so that it is no matter of chance; with full checks."""
+    assert (call in NATIVE) == (call.name not in NOT_HERE)
+    missing = [
+        f"{name}: {error_name(-error) if error else 'success'}" for name, error in sorted(outcomes.wanted(call))
+        if not outcomes.alike((name, error)) & outcomes.all_shown()
+    ]  # fmt: skip
+    assert not missing, f"no case shows {', '.join(missing)}: python -m tests.kernel.fuzz.outcomes looks for one"
+
+
+@pytest.mark.parametrize("path", sorted(outcomes.FOLDER.glob("*.calls")), ids=lambda path: path.stem)
+def test_each_case_of_an_outcome_shows_what_it_is_kept_for(path: Path) -> None:
+    told = [line.removeprefix("# ") for line in path.read_text().splitlines() if line.startswith("# ")]
+    for about, (shape, actions) in zip(told, outcomes.kept(path), strict=True):
+        name, _, what = about.partition(": ")
+        shown = {error_name(-error) if error else "success" for of, error in outcomes.shown(shape, actions, "off")
+                 if of == name}  # fmt: skip
+        assert what in shown, f"{about}: it shows {shown}"
 
 
 @pytest.mark.parametrize(
