@@ -164,7 +164,7 @@ class Machine:
         """``call`` is told of functions that have returned to the host (``hv.function_call``)."""
         if HOST_RETURN not in self.native: self._define(HOST_RETURN, call)
 
-    def foreign_call(self, thread: Thread, number: int) -> int:
+    def foreign_call(self, thread: Thread, number: int) -> int | Operation:
         """A call that is not the kernel's own: the personality's, or nobody's."""
         personality = thread.process.personality
         if personality is not None and number < NATIVE_FIRST: return personality.syscall(thread, number)

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from abi.image import Image
     from hv.process import Process
     from hv.thread import Thread
+    from kernel.calls import Operation
 
 BLOCKED: Final = 1 << 65
 """A system call's result that leaves rax alone: the thread was blocked, has ended, or had its registers replaced."""
@@ -45,8 +46,9 @@ class Personality(Protocol):
     def attach(self, process: Process, image: Image, argv: Sequence[bytes], env: Sequence[bytes]) -> None:
         """The image is mapped and the first stack built; the first thread has not run."""
 
-    def syscall(self, thread: Thread, number: int) -> int:
-        """Serves one call; returns what rax becomes (``-errno`` for an error), or BLOCKED."""
+    def syscall(self, thread: Thread, number: int) -> int | Operation:
+        """Serves one call; returns what rax becomes (``-errno`` for an error), BLOCKED, or what brings it to its end in
+        steps.  Raises SpaceBusy for one that is to be made again when another call has ended."""
 
     def fault(self, thread: Thread, fault: Fault) -> bool:
         """True if the cause is repaired and the instruction can be tried again; False kills the process."""

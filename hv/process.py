@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from hv.function_call import FunctionCalls
     from hv.machine import Machine
     from hv.report import Report
+    from kernel.calls import Operation
 
 
 class Process:
@@ -62,17 +63,28 @@ class Process:
     def map(self, va: int, length: int, permissions: int) -> int:
         """Maps zeroed pages at exactly this range: 0, -EINVAL, -EEXIST or -ENOMEM, as the native mmap.  For a process
         with a personality nothing larger than 2 MiB is mapped as one, as it unmaps parts of what it maps."""
-        system = self.machine.system
-        largest = GIANT_PAGES if self.personality is None else BLOCK_PAGES
-        return system.complete(system.map_range(self.id, va, length, permissions, largest))
+        return self.machine.system.complete(self.begin_map(va, length, permissions))
 
     def unmap(self, va: int, length: int) -> int:
         """Removes mappings: 0, -EINVAL or -EFAULT, as the native munmap."""
-        return self.machine.system.complete(self.machine.system.unmap_range(self.id, va, length))
+        return self.machine.system.complete(self.begin_unmap(va, length))
 
     def protect(self, va: int, length: int, permissions: int) -> int:
         """Changes permissions: 0, -EINVAL or -EFAULT, as the native mprotect."""
-        return self.machine.system.complete(self.machine.system.protect_range(self.id, va, length, permissions))
+        return self.machine.system.complete(self.begin_protect(va, length, permissions))
+
+    def begin_map(self, va: int, length: int, permissions: int) -> int | Operation:
+        """As ``map``: the result, or what brings it about in steps."""
+        largest = GIANT_PAGES if self.personality is None else BLOCK_PAGES
+        return self.machine.system.map_range(self.id, va, length, permissions, largest)
+
+    def begin_unmap(self, va: int, length: int) -> int | Operation:
+        """As ``unmap``: the result, or what brings it about in steps."""
+        return self.machine.system.unmap_range(self.id, va, length)
+
+    def begin_protect(self, va: int, length: int, permissions: int) -> int | Operation:
+        """As ``protect``: the result, or what brings it about in steps."""
+        return self.machine.system.protect_range(self.id, va, length, permissions)
 
     def permissions(self, va: int) -> int | None:
         """What the program may do at this address, or None where nothing is mapped."""

@@ -77,12 +77,20 @@ def in_a_long_call(hypervisor: Hypervisor) -> bool:
 
 
 @CORES
-def test_program_killed_in_the_middle_of_a_long_call(new_machine: NewMachine, cores: int) -> None:
+def test_other_threads_go_on_during_long_memory_calls_of_linux(new_machine: NewMachine, cores: int) -> None:
+    machine = big(new_machine, cores)
+    assert succeeds(machine, "tests/long_linux", "others", "4096", linux=True) == "long_linux: ok\n"
+    assert_idle(machine)
+
+
+@CORES
+@pytest.mark.parametrize("name", ["long", "long_linux"])
+def test_program_killed_in_the_middle_of_a_long_call(new_machine: NewMachine, name: str, cores: int) -> None:
     machine = big(new_machine, cores)
     hypervisor = machine.hypervisor
     for _ in range(2):
         with Pipe() as output:
-            program = machine.spawn(built("tests/long"), ["long", "hold", "4096"], stdout=output.fd, linux=False)
+            program = machine.spawn(built(f"tests/{name}"), [name, "hold", "4096"], stdout=output.fd)
             output.until("mapped")
             ended = False
             while not ended:

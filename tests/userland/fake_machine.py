@@ -15,9 +15,10 @@ from collections.abc import Callable
 from abi.layout import BLOCK_SIZE, PAGE_SIZE, READ, STACK_TOP, USER_END, USER_MIN, WRITE
 from hv.engine import Context
 from hv.personality import BLOCKED, RETRY, Fault, UserFault
+from kernel.calls.operations import Operation, Steps
 from userland.linux.personality import LinuxPersonality
 
-EFAULT, EINVAL, EEXIST, ENOMEM = 14, 22, 17, 12
+EFAULT, EINVAL, EEXIST, ENOMEM, ESRCH = 14, 22, 17, 12, 3
 IMAGE_START = 0x40_0000
 IMAGE_END = 0x41_0000
 
@@ -137,6 +138,41 @@ class FakeProcess:
             page.permissions = permissions
         return 0
 
+    def begin_map(self, va: int, length: int, permissions: int) -> int | Operation:
+        return self._in_steps(self.map(va, length, permissions), length)
+
+    def begin_unmap(self, va: int, length: int) -> int | Operation:
+        return self._page_by_page(self.unmap, va, length)
+
+    def begin_protect(self, va: int, length: int, permissions: int) -> int | Operation:
+        return self._page_by_page(self.protect, va, length, permissions)
+
+    def _page_by_page(self, change: Callable[..., int], va: int, length: int, *how: int) -> int | Operation:
+        """What is found wrong is so at once; else a page or block is a step."""
+        whole = self._whole(va, length)
+        if isinstance(whole, int) or len(whole) == 1:
+            return change(va, length, *how)
+
+        def steps(this: Operation) -> Steps:
+            for base, page in whole:
+                if self.status is not None:
+                    return -ESRCH
+                assert change(base, len(page.bytes), *how) == 0
+                yield None
+            return 0
+
+        return Operation(steps)
+
+    @staticmethod
+    def _in_steps(result: int, length: int) -> int | Operation:
+        """Done already, but told only after a step for each page."""
+        def wait(this: Operation) -> Steps:
+            for _ in range(length // PAGE_SIZE):
+                yield None
+            return result
+
+        return Operation(wait) if length > PAGE_SIZE and result == 0 else result
+
     def permissions(self, va: int) -> int | None:
         page = self.find(va)[1]
         return page.permissions if page else None
@@ -226,6 +262,8 @@ class FakeThread:
         """What the core does after a system call, and after a wake with RETRY."""
         self.retry = False
         result = self.machine.personality.syscall(self, self.regs.rax)
+        if isinstance(result, Operation):
+            result = result.complete()
         if result == BLOCKED:
             return BLOCKED
         assert -4096 < result < 1 << 63, hex(result)

@@ -10,9 +10,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Final
 
+from kernel.calls.operations import Operation
 from userland.linux.numbers import NUMBERS
 
-Handler = Callable[..., int]
+Handler = Callable[..., int | Operation]
 
 _SERVED: Final[dict[str, str]] = {
     "memory_calls": "brk mmap munmap mprotect mremap madvise msync mincore mlock mlock2 munlock mlockall munlockall "

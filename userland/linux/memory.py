@@ -8,13 +8,16 @@ its share of a block, and a fault costs more than a page.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Final
 
 from abi.layout import BLOCK_SIZE, EXECUTE, MMAP_TOP, PAGE_SIZE, READ, STACK_SIZE, STACK_TOP, USER_MIN, WRITE
-from userland.linux.errors import EEXIST, EINVAL, ENOMEM, LinuxError
+from userland.linux.errors import EEXIST, ENOMEM, LinuxError
 from userland.linux.extents import Extents
 from userland.linux.file_mapping import MappedFile
 from userland.linux.mappings import Mapping, MappingList
+from userland.linux.memory_work import MemoryWork, Work, at_once, ended
+from userland.linux.present_pages import PresentPages
 
 if TYPE_CHECKING:
     from userland.linux.hypervisor import Image, Process
@@ -59,15 +62,17 @@ def block_up(address: int) -> int:
     return (address + BLOCK_SIZE - 1) & -BLOCK_SIZE
 
 
-class AddressSpace:
+class AddressSpace(PresentPages):
     """The mappings of one process, and which of their pages have memory."""
 
-    def __init__(self, process: Process, *, limit: int = 0) -> None:
-        """``limit``: bytes of memory the machine can have (0: unknown); one mapping above it is refused at once."""
-        self.process = process
+    def __init__(self, process: Process, *, limit: int = 0, mistake: Callable[[], None] = lambda: None) -> None:
+        """``limit``: bytes of memory the machine can have (0: unknown); one mapping above it is refused at once.
+        ``mistake``: as of MemoryWork."""
+        super().__init__(process)
         self.limit = limit
         self.mappings = MappingList()
-        self.present = Extents()
+        self.work = MemoryWork(mistake)
+        """The call that is changing this address space."""
         self.brk_start = 0
         self.brk = 0
         self.heap_end = 0
@@ -97,7 +102,11 @@ class AddressSpace:
     # Touching: memory for pages that were promised.
 
     def touch(self, address: int, need: int) -> int:
-        """An instruction wanted ``need`` at a page that lacks it: gives the page memory if it was promised."""
+        """An instruction wanted ``need`` at a page that lacks it: gives the page memory if it was promised.  While a
+        call is changing the address space, that goes on, and the instruction is tried again."""
+        return REPAIRED if self.work.advance() else self._touch(address, need)
+
+    def _touch(self, address: int, need: int) -> int:
         mapping = self.mappings.find(address)
         if mapping is None:
             return UNMAPPED
@@ -114,7 +123,13 @@ class AddressSpace:
         return REPAIRED if self._give_around(mapping, page) else NO_MEMORY
 
     def populate(self, va: int, length: int, need: int) -> bool:
-        """Gives memory to promised pages of [va, va+length) that allow ``need``; whether any page got some."""
+        """Gives memory to promised pages of [va, va+length) that allow ``need``; whether any page got some, or a call
+        that was changing the address space has ended."""
+        changed = self.work.complete()
+        return at_once(self.populating(va, length, need)) != 0 or changed
+
+    def populating(self, va: int, length: int, need: int) -> Work:
+        """As ``populate``, in steps."""
         end = page_up(va + length)
         progress = False
         for mapping in self.mappings.overlapping(page_down(va), end):
@@ -124,9 +139,10 @@ class AddressSpace:
                 page = start
                 while page < stop:
                     if page not in self.present:
-                        if self.touch(page, need) != REPAIRED:
+                        if self._touch(page, need) != REPAIRED:
                             return progress
                         progress = True
+                        yield None
                     page += PAGE_SIZE
         return progress
 
@@ -161,15 +177,31 @@ class AddressSpace:
 
     def give(self, mapping: Mapping, start: int, end: int) -> int:
         """Memory for every page of [start, end), all inside ``mapping``; 0 or -errno, then some may have got it."""
+        return at_once(self.giving(mapping, start, end))
+
+    def giving(self, mapping: Mapping, start: int, end: int) -> Work:
+        """As ``give``, in steps."""
         for gap_start, gap_end in self.present.gaps(start, end):
             if mapping.file is not None:
-                result = self._give_file(mapping, mapping.file, gap_start, gap_end)
+                result = yield from self._giving_file(mapping, mapping.file, gap_start, gap_end)
             else:
-                result = self.process.map(gap_start, gap_end - gap_start, mapping.permissions)
-            if result != 0:
+                result = yield from ended(
+                    self.process.begin_map(gap_start, gap_end - gap_start, mapping.permissions)
+                )
+            if result:
                 return -ENOMEM if result == -EEXIST else result
             if mapping.file is None:
                 self.present.add(gap_start, gap_end)
+        return 0
+
+    def _giving_file(self, mapping: Mapping, file: MappedFile, start: int, end: int) -> Work:
+        while start < end:
+            stop = min((start & -BLOCK_SIZE) + BLOCK_SIZE, end)
+            result = self._give_file(mapping, file, start, stop)
+            if result != 0:
+                return result
+            start = stop
+            yield None
         return 0
 
     def _give_file(self, mapping: Mapping, file: MappedFile, start: int, end: int) -> int:
@@ -183,7 +215,7 @@ class AddressSpace:
             return result
         self.present.add(start, end)
         file.fill(self.process.memory.loader_views(start, end - start), offset)
-        self._expect(self.process.protect(start, end - start, mapping.permissions))
+        self.expect(self.process.protect(start, end - start, mapping.permissions))
         return 0
 
     # Placing and removing.
@@ -213,58 +245,52 @@ class AddressSpace:
             if mapping is not None and mapping.start < address:
                 raise LinuxError(ENOMEM)
 
-    def unmap(self, start: int, end: int) -> None:
+    def unmapping(self, start: int, end: int) -> Work:
         """Removes every mapping in [start, end); addresses without one are passed over.  ENOMEM: nothing changed."""
         if start >= end:
-            return
+            return 0
         end = self.mappings.with_slack(end)
         self._room_to_cut(start, end)
-        self._cut_blocks(start, end)
+        yield from self.cut_blocks(start, end)
         self.write_back(start, end)
         for part_start, part_end in self.present.within(start, end):
-            self._take(part_start, part_end)
+            yield from self.taking(part_start, part_end)
         for mapping in self.mappings.remove(start, end):
             if mapping.file is not None:
                 mapping.file.release()
+        return 0
 
-    def protect(self, start: int, end: int, permissions: int) -> None:
+    def protecting(self, start: int, end: int, permissions: int) -> Work:
         """Changes the permissions of [start, end), mapped throughout.  ENOMEM: nothing changed."""
         end = self.mappings.with_slack(end)
         self._room_to_cut(start, end)
-        self._cut_blocks(start, end)
+        yield from self.cut_blocks(start, end)
         for mapping in self.mappings.carve(start, end):
             for part_start, part_end in self.present.within(mapping.start, mapping.end):
-                self._expect(self.process.protect(part_start, part_end - part_start, permissions))
+                yield from self.allowing(part_start, part_end, permissions)
             mapping.permissions = permissions
         self.mappings.join(start, end)
+        return 0
 
-    def discard(self, start: int, end: int) -> None:
+    def discarding(self, start: int, end: int) -> Work:
         """Forgets what the pages of [start, end) hold: anonymous ones read as zero, file ones as the file."""
         end = self.mappings.with_slack(end)
         self.write_back(start, end)
         for mapping in self.mappings.overlapping(start, end):
             for part_start, part_end in self.present.within(max(start, mapping.start), min(end, mapping.end)):
                 if mapping.file is not None:
-                    self._cut_blocks(part_start, part_end)
-                    self._take(part_start, part_end)
+                    yield from self.cut_blocks(part_start, part_end)
+                    yield from self.taking(part_start, part_end)
                     continue
                 # Whole blocks are given back; to clear a page costs less than to take and give it.
                 first, last = block_up(part_start), part_end & -BLOCK_SIZE
                 if first < last:
-                    self._take(first, last)
-                    self.clear(part_start, first)
-                    self.clear(last, part_end)
+                    yield from self.taking(first, last)
+                    yield from self.clearing(part_start, first)
+                    yield from self.clearing(last, part_end)
                 else:
-                    self.clear(part_start, part_end)
-
-    def _take(self, start: int, end: int) -> None:
-        self._expect(self.process.unmap(start, end - start))
-        self.present.remove(start, end)
-
-    def clear(self, start: int, end: int) -> None:
-        """Zeroes present pages."""
-        for view in self.process.memory.loader_views(start, end - start) if start < end else ():
-            view[:] = bytes(len(view))
+                    yield from self.clearing(part_start, part_end)
+        return 0
 
     def grow(self, mapping: Mapping, end: int) -> None:
         """``mapping`` reaches to ``end``, where nothing is yet but its own slack."""
@@ -286,12 +312,12 @@ class AddressSpace:
             mapping.file.references += 1
         self.mappings.insert(added)
 
-    def move(self, old: int, old_length: int, new: int, new_length: int) -> None:
+    def moving(self, old: int, old_length: int, new: int, new_length: int) -> Work:
         """Moves a mapping with what it holds to a free range, which may be longer.  ENOMEM: it stays where it was.
 
         Piece by piece, each given back before its memory is taken again: moving needs no memory but page tables.
         """
-        self._cut_blocks(old, old + old_length)
+        yield from self.cut_blocks(old, old + old_length)
         moved: list[tuple[int, int, int]] = []
         try:
             for start, end in self.present.within(old, old + old_length):
@@ -300,12 +326,13 @@ class AddressSpace:
                     self._move_piece(start, stop, new - old)
                     moved.append((start, stop, new - old))
                     start = stop
+                    yield None
         except LinuxError:
             for start, stop, distance in reversed(moved):
                 self._move_piece(start + distance, stop + distance, -distance)
             raise
         # What moves has the length that was asked for; slack stays behind and is free again.
-        self.unmap(old + old_length, self.mappings.with_slack(old + old_length))
+        yield from self.unmapping(old + old_length, self.mappings.with_slack(old + old_length))
         pieces = self.mappings.remove(old, old + old_length)
         for piece in pieces:
             piece.start += new - old
@@ -313,19 +340,20 @@ class AddressSpace:
             if piece is pieces[-1]:
                 piece.end = new + new_length
             self.mappings.insert(piece)
+        return 0
 
     def _move_piece(self, start: int, end: int, distance: int) -> None:
         permissions = self.process.permissions(start) or 0
         content = self.content(start, end - start)
-        self._expect(self.process.unmap(start, end - start))
+        self.expect(self.process.unmap(start, end - start))
         self.present.remove(start, end)
         result = self.process.map(start + distance, end - start, 0)
         target = start + distance if result == 0 else start
         if result != 0:
-            self._expect(self.process.map(start, end - start, 0))
+            self.expect(self.process.map(start, end - start, 0))
         self.present.add(target, target + end - start)
         self.set_content(target, content)
-        self._expect(self.process.protect(target, end - start, permissions))
+        self.expect(self.process.protect(target, end - start, permissions))
         if result != 0:
             raise LinuxError(ENOMEM)
 
@@ -340,57 +368,12 @@ class AddressSpace:
 
     def close(self) -> None:
         """The process has ended: nothing is written back any more; the files behind mappings are let go."""
+        self.work.abandon()
         for mapping in self.mappings:
             if mapping.file is not None:
                 mapping.file.release()
         self.mappings = MappingList()
         self.present = Extents()
-
-    # Content of pages whatever the program may do with them.
-
-    def content(self, start: int, length: int) -> bytes:
-        """What present pages hold."""
-        return b"".join(self.process.memory.loader_views(start, length))
-
-    def set_content(self, start: int, content: bytes) -> None:
-        """Fills present pages."""
-        for view in self.process.memory.loader_views(start, len(content)):
-            view[:] = content[: len(view)]
-            content = content[len(view) :]
-
-    # 2 MiB pages: the machine refuses to cut one, so it is replaced by 4 KiB pages first.
-
-    def _cut_blocks(self, start: int, end: int) -> None:
-        for edge in (start, end):
-            block = edge & -BLOCK_SIZE
-            if edge == block or self.present.within(block, block + BLOCK_SIZE) != [(block, block + BLOCK_SIZE)]:
-                continue
-            permissions = self.process.permissions(edge) or 0
-            # Asking for the rights a page has changes nothing, and tells whether it is part of a 2 MiB page.
-            if self.process.protect(edge, PAGE_SIZE, permissions) == -EINVAL:
-                self._demote(block, permissions)
-
-    def _demote(self, block: int, permissions: int) -> None:
-        content = self.content(block, BLOCK_SIZE)
-        half = BLOCK_SIZE // 2
-        self._expect(self.process.unmap(block, BLOCK_SIZE))
-        result = self.process.map(block, half, 0)
-        if result == 0:
-            result = self.process.map(block + half, half, 0)
-            if result != 0:
-                self._expect(self.process.unmap(block, half))
-        if result != 0:
-            # The block's memory was given back a moment ago under the same lock: it is there again.
-            self._expect(self.process.map(block, BLOCK_SIZE, 0))
-        self.set_content(block, content)
-        self._expect(self.process.protect(block, BLOCK_SIZE, permissions))
-        if result != 0:
-            raise LinuxError(ENOMEM)
-
-    def _expect(self, result: int) -> None:
-        # Only a program that also makes native calls can have unmapped what was mapped here.
-        if result != 0:
-            raise LinuxError(-result)
 
 
 def permissions_of(protection: int) -> int:

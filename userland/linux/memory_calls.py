@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 from abi.layout import BLOCK_SIZE, PAGE_SIZE, READ, USER_END, USER_MIN, WRITE
+from kernel.calls.operations import Operation
 from userland.linux.errors import (
     EACCES,
     EAGAIN,
@@ -21,6 +22,7 @@ from userland.linux.errors import (
 from userland.linux.file_mapping import SHARED_LIMIT, MappedFile
 from userland.linux.mappings import Mapping
 from userland.linux.memory import EAGER, ROUNDED, AddressSpace, block_up, page_up, permissions_of
+from userland.linux.memory_work import Work
 from userland.linux.open_file import HostFile
 from userland.linux.registers import signed32
 from userland.linux.task import Task
@@ -51,8 +53,15 @@ def _page_range(address: int, length: int, error: int = ENOMEM) -> tuple[int, in
     return address, end
 
 
-def sys_brk(task: Task, wanted: int) -> int:
+def _space(task: Task) -> AddressSpace:
+    """The address space of the calling process, which no other call is changing; else the call is made again later."""
     space = task.process.space
+    space.work.free()
+    return space
+
+
+def sys_brk(task: Task, wanted: int) -> int | Operation:
+    space = _space(task)
     if wanted < space.brk_start or wanted > USER_END:
         return space.brk
     if wanted > space.heap_end:
@@ -69,23 +78,27 @@ def sys_brk(task: Task, wanted: int) -> int:
         else:
             return space.brk
     elif page_up(wanted) < page_up(space.brk):
-        _lower_break(space, wanted)
+        return space.work.begin(_lowering_break(space, wanted))
     space.brk = wanted
     return wanted
 
 
-def _lower_break(space: AddressSpace, wanted: int) -> None:
+def _lowering_break(space: AddressSpace, wanted: int) -> Work:
     """What lies above the new break is gone, and reads as zero if the break rises again."""
     keep = min(block_up(wanted), space.heap_end)
     for start, end in space.present.within(page_up(wanted), min(page_up(space.brk), keep)):
-        space.clear(start, end)
+        yield from space.clearing(start, end)
     if keep < space.heap_end:
-        space.unmap(keep, space.heap_end)
+        yield from space.unmapping(keep, space.heap_end)
         space.heap_end = keep
+    space.brk = wanted
+    return wanted
 
 
-def sys_mmap(task: Task, address: int, length: int, protection: int, flags: int, fd: int, offset: int) -> int:
-    space = task.process.space
+def sys_mmap(
+    task: Task, address: int, length: int, protection: int, flags: int, fd: int, offset: int
+) -> int | Operation:
+    space = _space(task)
     if length == 0 or offset % PAGE_SIZE:
         return -EINVAL
     if length > USER_END:
@@ -97,6 +110,7 @@ def sys_mmap(task: Task, address: int, length: int, protection: int, flags: int,
     permissions = permissions_of(protection)
     shared = kind != _MAP_PRIVATE
     slack = 0
+    replaces = False
     file: HostFile | None = None
     if not flags & _MAP_ANONYMOUS:
         file = _mappable(task, fd, permissions, shared, length)
@@ -113,7 +127,7 @@ def sys_mmap(task: Task, address: int, length: int, protection: int, flags: int,
         if not space.mappings.is_free(start, end):
             if flags & _MAP_FIXED_NOREPLACE:
                 return -EEXIST
-            space.unmap(start, end)
+            replaces = True
     else:
         if file is None and permissions and not flags & (_MAP_NORESERVE | _MAP_STACK | _MAP_GROWSDOWN):
             slack = _slack(space, length)
@@ -133,10 +147,25 @@ def sys_mmap(task: Task, address: int, length: int, protection: int, flags: int,
         name="" if file is None else file.path.decode(errors="replace"),
         slack=slack,
     )
-    mapping = space.mappings.insert(mapping)
     eager = (length <= EAGER and not flags & (_MAP_NORESERVE | _MAP_STACK)) or flags & _MAP_POPULATE
-    if permissions and eager and space.give(mapping, start, end) != 0 and not flags & _MAP_POPULATE:
-        space.unmap(start, end)
+    populated = permissions != 0 and eager != 0
+    return space.work.begin(_mapping(space, mapping, replaces, populated, must=not flags & _MAP_POPULATE))
+
+
+def _mapping(space: AddressSpace, mapping: Mapping, replaces: bool, populated: bool, *, must: bool) -> Work:
+    """Adds a mapping, in the place of what ``replaces`` says is there; gives it its memory if it is to be
+    ``populated``, and takes it back if it ``must`` be and cannot."""
+    start, end = mapping.start, mapping.end
+    if replaces:
+        try:
+            yield from space.unmapping(start, end)
+        except BaseException:
+            if mapping.file is not None:
+                mapping.file.release()
+            raise
+    mapping = space.mappings.insert(mapping)
+    if populated and (yield from space.giving(mapping, start, end)) and must:
+        yield from space.unmapping(start, end)
         return -ENOMEM
     return start
 
@@ -160,21 +189,21 @@ def _mappable(task: Task, fd: int, permissions: int, shared: bool, length: int) 
     return file
 
 
-def sys_munmap(task: Task, address: int, length: int) -> int:
+def sys_munmap(task: Task, address: int, length: int) -> int | Operation:
     if length == 0:
         return -EINVAL
     start, end = _page_range(address, length, EINVAL)
-    task.process.space.unmap(start, end)
-    return 0
+    space = _space(task)
+    return space.work.begin(space.unmapping(start, end))
 
 
-def sys_mprotect(task: Task, address: int, length: int, protection: int) -> int:
+def sys_mprotect(task: Task, address: int, length: int, protection: int) -> int | Operation:
     if protection & ~_PROT_KNOWN:
         return -EINVAL
     start, end = _page_range(address, length)
     if start == end:
         return 0
-    space = task.process.space
+    space = _space(task)
     if not space.mappings.covers(start, end):
         return -ENOMEM
     permissions = permissions_of(protection)
@@ -182,16 +211,17 @@ def sys_mprotect(task: Task, address: int, length: int, protection: int) -> int:
         for mapping in space.mappings.overlapping(start, end):
             if mapping.shared and mapping.file is not None and not mapping.file.writable:
                 return -EACCES
-    space.protect(start, end, permissions)
-    return 0
+    return space.work.begin(space.protecting(start, end, permissions))
 
 
 _MREMAP_MAYMOVE: Final = 1
 _MREMAP_FIXED: Final = 2
 
 
-def sys_mremap(task: Task, old: int, old_length: int, new_length: int, flags: int, new: int) -> int:
-    space = task.process.space
+def sys_mremap(
+    task: Task, old: int, old_length: int, new_length: int, flags: int, new: int
+) -> int | Operation:
+    space = _space(task)
     if old % PAGE_SIZE or flags & ~(_MREMAP_MAYMOVE | _MREMAP_FIXED) or new_length == 0:
         return -EINVAL
     if flags & _MREMAP_FIXED and (not flags & _MREMAP_MAYMOVE or new % PAGE_SIZE):
@@ -207,22 +237,30 @@ def sys_mremap(task: Task, old: int, old_length: int, new_length: int, flags: in
         # A length of 0 would duplicate a shared mapping.
         return -EINVAL if mapping is not None and old_length == 0 else -EFAULT
     if flags & _MREMAP_FIXED:
-        space.unmap(new, new + new_length)
-    elif new_length <= old_length:
-        if new_length < old_length:
-            space.unmap(old + new_length, old + old_length)
-        return old
-    elif old + old_length == mapping.end - mapping.slack and _can_grow(space, mapping, old + new_length):
+        return space.work.begin(_moving(space, old, old_length, new, new_length, replaces=True))
+    if new_length <= old_length:
+        return space.work.begin(_shrinking(space, old, old_length, new_length))
+    if old + old_length == mapping.end - mapping.slack and _can_grow(space, mapping, old + new_length):
         space.grow(mapping, old + new_length)
         return old
-    elif not flags & _MREMAP_MAYMOVE:
+    if not flags & _MREMAP_MAYMOVE:
         return -ENOMEM
-    else:
-        new = space.place(0, new_length, BLOCK_SIZE if new_length >= BLOCK_SIZE else PAGE_SIZE)
+    new = space.place(0, new_length, BLOCK_SIZE if new_length >= BLOCK_SIZE else PAGE_SIZE)
+    return space.work.begin(_moving(space, old, old_length, new, new_length, replaces=False))
+
+
+def _shrinking(space: AddressSpace, old: int, old_length: int, new_length: int) -> Work:
+    yield from space.unmapping(old + new_length, old + old_length)
+    return old
+
+
+def _moving(space: AddressSpace, old: int, old_length: int, new: int, new_length: int, *, replaces: bool) -> Work:
+    if replaces:
+        yield from space.unmapping(new, new + new_length)
     if new_length < old_length:
-        space.unmap(old + new_length, old + old_length)
+        yield from space.unmapping(old + new_length, old + old_length)
         old_length = new_length
-    space.move(old, old_length, new, new_length)
+    yield from space.moving(old, old_length, new, new_length)
     return new
 
 
@@ -238,22 +276,25 @@ _MADV_HINTS: Final = frozenset({0, 1, 2, 3, 8, 10, 11, 12, 13, 14, 15, 16, 17, 1
 """NORMAL RANDOM SEQUENTIAL WILLNEED FREE DONTFORK DOFORK MERGEABLE … COLD PAGEOUT COLLAPSE: no effect."""
 
 
-def sys_madvise(task: Task, address: int, length: int, advice: int) -> int:
+def sys_madvise(task: Task, address: int, length: int, advice: int) -> int | Operation:
     advice &= 0xFFFF_FFFF
     if advice not in _MADV_HINTS and advice not in (_MADV_DONTNEED, _MADV_DONTNEED_LOCKED, *_MADV_POPULATE):
         return -EINVAL
     if length > USER_END:
         return -EINVAL
     start, end = _page_range(address, length)
-    space = task.process.space
     if start == end:
         return 0
+    space = _space(task)
+    return space.work.begin(_advising(space, start, end, advice))
+
+
+def _advising(space: AddressSpace, start: int, end: int, advice: int) -> Work:
     covered = space.mappings.covers(start, end)
     if advice in (_MADV_DONTNEED, _MADV_DONTNEED_LOCKED):
-        space.discard(start, end)
+        yield from space.discarding(start, end)
     elif advice in _MADV_POPULATE and covered:
-        need = WRITE if advice == _MADV_POPULATE[1] else READ
-        space.populate(start, end - start, need)
+        yield from space.populating(start, end - start, WRITE if advice == _MADV_POPULATE[1] else READ)
         if space.present.gaps(start, end):
             return -EFAULT
     return 0 if covered else -ENOMEM
@@ -266,7 +307,7 @@ def sys_msync(task: Task, address: int, length: int, flags: int) -> int:
     if length > USER_END:
         return -ENOMEM
     start, end = _page_range(address, length)
-    space = task.process.space
+    space = _space(task)
     space.write_back(start, end)
     return 0 if space.mappings.covers(start, end) else -ENOMEM
 
@@ -275,7 +316,7 @@ def sys_mincore(task: Task, address: int, length: int, vector: int) -> int:
     if length > USER_END:
         return -ENOMEM
     start, end = _page_range(address, length)
-    space = task.process.space
+    space = _space(task)
     if not space.mappings.covers(start, end):
         return -ENOMEM
     if end - start > 1 << 34:

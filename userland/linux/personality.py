@@ -10,6 +10,7 @@ import os
 from typing import TYPE_CHECKING, Final
 
 from hv.personality import BLOCKED, UserFault
+from kernel.calls.operations import Operation, SpaceBusy
 from userland.linux.calls import TABLE_SIZE, Handler, resolve
 from userland.linux.errors import EFAULT, EINTR, EIO, ENOSYS, LinuxError
 from userland.linux.numbers import call_name
@@ -136,8 +137,9 @@ class LinuxPersonality:
     def _task(self, thread: Thread) -> Task:
         return self.adopt(self._processes[thread.process], thread)
 
-    def syscall(self, thread: Thread, number: int) -> int:
-        """Serves one call: the result for rax, or BLOCKED when rax is not to be written."""
+    def syscall(self, thread: Thread, number: int) -> int | Operation:
+        """Serves one call: the result for rax, BLOCKED when rax is not to be written, or what brings the call to its
+        end."""
         task = self._tasks.get(thread) or self._task(thread)
         try:
             entry = self._table[number] if number < TABLE_SIZE else None
@@ -164,6 +166,9 @@ class LinuxPersonality:
                 result = handler(task, regs.rdi, regs.rsi, regs.rdx, regs.r10, regs.r8)
             else:
                 result = handler(task, regs.rdi, regs.rsi, regs.rdx, regs.r10, regs.r8, regs.r9)
+        except SpaceBusy:
+            self.counts[number] -= 1  # it is made again
+            raise
         except UserFault:
             result = -EFAULT
         except LinuxError as error:
@@ -176,8 +181,16 @@ class LinuxPersonality:
             self._count_error(call_name(number))
             result = -EIO
         if task.attention:
-            return self._attend(task, number, result)
+            if isinstance(result, int):
+                return self._attend(task, number, result)
+            self.stop(task)  # before it runs on, the signal is delivered
         return result
+
+    def mistake_in_memory_call(self) -> None:
+        """To be called where an exception is handled that a step of a memory call has raised."""
+        if self._debug:
+            raise
+        self._count_error("memory call")
 
     def _count_error(self, name: str) -> None:
         self.internal_errors[name] = self.internal_errors.get(name, 0) + 1

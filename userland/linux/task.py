@@ -59,7 +59,7 @@ class LinuxProcess:
         self.executable = executable
         self.arguments = arguments
         self.name = executable.rpartition(b"/")[2][:15]
-        self.space = AddressSpace(process, limit=personality.memory_limit)
+        self.space = AddressSpace(process, limit=personality.memory_limit, mistake=personality.mistake_in_memory_call)
         self.memory = UserAccess(process, self.space)
         self.files = DescriptorTable()
         self.cwd: Place | None = None
@@ -97,6 +97,7 @@ class LinuxProcess:
 
     def keep_shared(self) -> None:
         """Writes what the process changed in shared file mappings into the files, as far as they take it."""
+        self.space.work.complete()
         try:
             self.space.write_back(0, USER_END)
         except (OSError, UserFault):
