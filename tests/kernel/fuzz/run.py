@@ -33,6 +33,7 @@ from kernel.objects import (
 )  # fmt: skip
 from kernel.specs import SPECIFICATIONS
 from tests.kernel.fuzz.arguments import arguments
+from tests.kernel.fuzz.between import between
 from tests.kernel.fuzz.dice import Dice
 from tests.kernel.world import PLAIN, Transition, World
 
@@ -90,8 +91,11 @@ class Run:
         """By thread: the call that it is in, which is done in steps."""
         self.outcomes: Counter[tuple[str, int]] = Counter()
         """How often each call returned each error, or (as 0) succeeded."""
+        self.interrupted: Counter[tuple[str, str]] = Counter()
+        """How often which call, between two of its steps, lost its thread by which action."""
         self.actions: list[Action] = []
         """All that was done."""
+        self._doing = ""
         if scene: SCENES[scene](self)
         self.actions.clear()
         self.w.checker = Checker(self.k, level)
@@ -107,7 +111,9 @@ class Run:
             written = entry[0]
             if entry[1] == "state" and isinstance(written, Thread) and written.state in (0, DEAD):
                 going = self._going.pop(written.id, None)
-                if going is not None: self.system.operations.adopt(going.operation)
+                if going is None: continue
+                if going.operation.begun: self.interrupted[going.name, self._doing] += 1
+                self.system.operations.adopt(going.operation)
         return result
 
     def _started(self, thread: int, entry: int, stack: int, argument: int) -> None:
@@ -119,6 +125,7 @@ class Run:
         """Does one action.  Returns its result; -1 for one that makes no sense here, such as a call on an idle core,
         which does nothing."""
         self.actions.append(action)
+        self._doing = str(action[2]) if action[0] == "call" else action[0]
         return self._do(*action)
 
     def _do(self, what: str, *numbers: str | int) -> int:
@@ -211,6 +218,9 @@ class Run:
         core = dice.roll() % k.cores
         R = k.core[core]
         if what & 7 == 7 and self.system.operations.orphans: return ("reap", dice.pick(STRETCHES))
+        if what & 7 == 6:
+            aimed = between(self.k, self._going, dice)
+            if aimed is not None: return aimed
         if what >= 232: return self._from_outside(what, core, dice)
         if R.current == 0:
             if R.head != 0: return ("schedule", core)
