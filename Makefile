@@ -15,7 +15,7 @@ BUSYBOX = $(firstword $(wildcard /bin/busybox /usr/bin/busybox) busybox)
 all: compiled  ## build everything; leaves the command at .venv/bin/aerostat
 
 help:  ## this list
-	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 20
 
 packages:
 	@./debian-packages.sh $(STATIC_PACKAGES)

@@ -111,16 +111,21 @@ def build_parser() -> argparse.ArgumentParser:
         help="when one of these does not hold: stop the program with a report (default), print the report once and "
         "run on, or open a Python prompt in which to look around",
     )  # fmt: skip
-    checks.add_argument("--stats", action="store_true", help="print counts on standard error at the end")
+    checks.add_argument(
+        "--stats", action="store_true",
+        help="print counts on standard error at the end: exits, checks, memory, how often and how long the big lock "
+        "was held",
+    )  # fmt: skip
     checks.add_argument("--json", action="store_true", help="print result, counts and report as JSON on standard error")
     checks.add_argument("--report", metavar="FILE", help="write what --json prints to a file")
     run.add_argument("program", metavar="PROG", help="an ELF file; a name without a slash is looked up in PATH")
-    run.add_argument("arguments", nargs=argparse.REMAINDER, metavar="ARGS", help="its arguments")
+    rest = run.add_argument("arguments", nargs=argparse.REMAINDER, metavar="ARGS", help="its arguments")
+    rest.required = False  # else argparse would say that it lacks them, where it lacks PROG
 
     up = commands.add_parser(
         "up",
         help="run a machine that a file describes",
-        description="Makes the machine that a TOML file describes (docs/machine-files.md): containers, endpoints "
+        description="Makes the machine that a TOML file describes (docs/machine-files.md): containers, endpoints\n"
         "between them, native and Linux programs; runs it until these have ended.",
         epilog=UP_EPILOG,
         formatter_class=_HelpWithTable,
@@ -128,7 +133,9 @@ def build_parser() -> argparse.ArgumentParser:
     up.add_argument(
         "--check", choices=("off", "touched", "full"), help="as of `aerostat run`, in place of what the file says"
     )
-    up.add_argument("--timeout", type=float, metavar="SECONDS", help="end all programs after this long")
+    up.add_argument(
+        "--timeout", "--time-limit", type=float, metavar="SECONDS", help="end all programs after this long"
+    )
     up.add_argument("--prefix", action="store_true", help="put a program's name before each line it prints")
     up.add_argument("--json", action="store_true", help="print results, counts and reports as JSON on standard error")
     up.add_argument("file", metavar="FILE", help="the description, such as machine.toml")

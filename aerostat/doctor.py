@@ -67,6 +67,17 @@ def _kvm() -> list[Finding]:
         kvm.close()
 
 
+def _kernel() -> Finding:
+    from kernel.compiled import current
+
+    if os.environ.get("AEROSTAT_PURE") == "1":
+        slow = "runs as Python source, 3 to 4 times slower, since AEROSTAT_PURE is 1"
+        return Finding("kernel", "ok", slow, "unset AEROSTAT_PURE for the compiled one")
+    if current(): return Finding("kernel", "ok", "compiled")
+    slow = "runs as Python source, 3 to 4 times slower: it is not compiled, or its sources have changed since"
+    return Finding("kernel", "limited", slow, "run `make`; it needs gcc")
+
+
 def _memory() -> list[Finding]:
     meminfo = dict(line.split(":", 1) for line in _read("/proc/meminfo").splitlines() if ":" in line)
     free = int(meminfo.get("MemAvailable", "0 kB").split()[0]) // 1024
@@ -118,7 +129,7 @@ def findings() -> list[Finding]:
     )  # fmt: skip
     python = Finding("Python", "ok", f"{platform.python_version()}, {os.cpu_count()} CPUs")
     if not right: return [host, python]
-    return [host, python, *_kvm(), *_memory(), *_tools(), *_passthrough()]
+    return [host, python, _kernel(), *_kvm(), *_memory(), *_tools(), *_passthrough()]
 
 
 def doctor(*, as_json: bool) -> int:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 from pathlib import Path
 
@@ -413,6 +414,13 @@ def test_doctor() -> None:
     for subject in ("/dev/kvm", "system calls", "page translation", "dropping translations", "exit cost", "memory"):
         assert subject in done.stdout
     assert "missing" not in done.stdout
+
+
+def test_doctor_says_in_which_form_the_kernel_runs() -> None:
+    """Compiled or not is what the clone's owner has done; that it is told not to be is told here."""
+    assert re.search(r"^ *(ok|limited)  kernel +(compiled|runs as Python source)", ok("doctor"), re.MULTILINE)
+    told = shell("AEROSTAT_PURE=1 $AEROSTAT doctor").stdout
+    assert re.search(r"^ *ok  kernel +runs as Python source, .* since AEROSTAT_PURE is 1$", told, re.MULTILINE)
 
 
 def test_doctor_as_json() -> None:
