@@ -70,7 +70,7 @@ bench: all  ## the benchmarks of exits and of native calls: ratios against floor
 fuzz: setup  ## random system calls on the kernel alone, until Ctrl-C; what fails is kept in tests/kernel/fuzz/cases
 	@$(BIN)/python -m tests.kernel.fuzz
 
-mutate: setup  ## 300 changes of kernel/ by cosmic-ray's operators, and which of them tests and checks notice (an hour)
+mutate: setup  ## 300 changes of kernel/ by cosmic-ray's operators, and which of them tests and checks notice
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements-mutate.txt
 	@$(BIN)/python -W ignore -m tests.mutation
 

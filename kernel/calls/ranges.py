@@ -38,7 +38,7 @@ def whole(first: int, end: int, count: int) -> int:
     return max(0, end // count - -(-first // count))
 
 
-def pieces(first: int, end: int, giants: int = 0) -> Iterator[Piece]:
+def pieces(first: int, end: int, giants: int) -> Iterator[Piece]:
     """Cuts a range of virtual pages at 2 MiB boundaries, but for the first ``giants`` whole aligned stretches of 1
     GiB."""
     v = first

@@ -107,6 +107,20 @@ def log_differences(k: Kernel, before: Snapshot) -> None:
         if load(k, place) != was: log(k, place, was)
 
 
+def all_places(k: Kernel) -> list[Place]:
+    """Every field, and of every row the items that were ever written and a few others."""
+    places: list[Place] = []
+    for obj in objects(k):
+        for field in fields(obj):
+            value = getattr(obj, field)
+            if isinstance(value, Row):
+                indices = [*value, max(value, default=0) + 1, max(value, default=0) + 2]
+                places += [(obj.table_name, obj.id, field, index) for index in indices]
+            else:
+                places.append((obj.table_name, obj.id, field, None))
+    return places
+
+
 def idle(k: Kernel, place: Place) -> bool:
     """The place means nothing in this state: it is above the height of a stack or list, or of a page or slot that is
     not on one.  No clause reads it before it is written again."""

@@ -25,6 +25,26 @@ def test_boot_state_is_sound() -> None:
         assert Checker(boot(blocks, cores)).audit() > 0
 
 
+def test_state_is_sound_where_counts_and_ids_are_large() -> None:
+    """Python keeps one object for each small integer: only beyond 256 does it show whether a clause compares values."""
+    w = World(blocks=400 * 512 - 1, cores=300, level="full")
+    k, v = w.k, page_at(3, 0, 0)
+    assert k.memory.promised_giants == w.root.giants == 399
+    s, d = w.process(), w.process()
+    for i in range(2):
+        w.map_giant(s, v + i * 512 * 512)
+        w.do("share_giant", s, 3, i, d, 3, i, 1)
+    w.do("unmap_giant", s, 3, 0)
+    w.do("giant_split", k.root)
+    w.map_block(s, page_at(5, 0, 0))
+    w.do("unmap_block", s, 5, 0, 0)
+    w.do("giant_merge", k.root)
+    t = w.run(w.thread(s, 299))
+    assert w.call("thread_yield", t) == 0
+    w.end(s, 1)
+    w.checker.audit()
+
+
 @pytest.mark.parametrize(("blocks", "cores"), [(0, 1), (1, 0), (-1, 1)])
 def test_machine_without_memory_or_cores_is_refused(blocks: int, cores: int) -> None:
     with pytest.raises(ValueError, match="at least one"):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ast
-import copy
 import inspect
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -13,10 +12,10 @@ import pytest
 
 import kernel
 from abi import errors
-from kernel.check import CheckFailed
 from kernel.journaled import TRANSITIONS as MODULES
 from kernel.objects import Row
 from kernel.specs import SPECIFICATIONS
+from tests.kernel.attempt import Attempt
 from tests.kernel.scenarios import CASES, Case
 from tests.kernel.state import Place, fields, idle, load, log, logged_store, objects, place_of, store
 from tests.kernel.world import JOURNALED, PLAIN, World
@@ -76,31 +75,6 @@ def test_transition_ends_as_its_specification_says(case: Case) -> None:
     assert case.ends_so(result), result
     if result < 0: assert not w.k.journal, "an error after the first write"
     w.checker.audit()
-
-
-class Attempt:
-    """A call of a transition whose check can be repeated with other results and other writes."""
-
-    def __init__(self, case: Case) -> None:
-        self.case = case
-        self.w, self.arguments = case.build()
-        self.k = self.w.k
-        self._ledger = copy.deepcopy(self.k.ledger)
-        self.k.journal.clear()
-        self.result = self.w.transitions[case.transition](self.k, *self.arguments)
-        self.journal = list(self.k.journal)
-        self.before: dict[Place, int] = {}
-        for entry in self.journal:
-            self.before.setdefault(place_of(entry), entry[-1])
-
-    def refused(self, result: int | None = None) -> str:
-        """What the check says about the state as it is: the name of what fails, or nothing."""
-        self.k.ledger = copy.deepcopy(self._ledger)
-        try:
-            self.w.checker.check(self.case.transition, self.arguments, self.result if result is None else result)
-        except CheckFailed as failure:
-            return f"{failure.kind} {failure.name}"
-        return ""
 
 
 @CASE

@@ -10,11 +10,11 @@ import pytest
 from kernel import ledgers
 from kernel.audit import audit
 from kernel.check import Checker, CheckFailed
-from kernel.objects import Kernel, Row
+from kernel.objects import Kernel
 from tests.kernel.driver import Driver
 from tests.kernel.mutants import first_difference, mutant
 from tests.kernel.scene import Scene
-from tests.kernel.state import Place, fields, load, log_differences, logged_store, objects, snapshot, undo
+from tests.kernel.state import Place, all_places, load, log_differences, logged_store, snapshot, undo
 from tests.kernel.violations import VIOLATIONS, Violation
 
 
@@ -276,20 +276,6 @@ def test_violation_is_seen_from_its_writes_alone(clause: str, damage: Violation)
     scene.k.journal.clear()
     log_differences(scene.k, before)
     assert touched_reports(checker) == clause
-
-
-def all_places(k: Kernel) -> list[Place]:
-    """Every field, and of every row the items that were ever written and a few others."""
-    places: list[Place] = []
-    for obj in objects(k):
-        for field in fields(obj):
-            value = getattr(obj, field)
-            if isinstance(value, Row):
-                indices = [*value, max(value, default=0) + 1, max(value, default=0) + 2]
-                places += [(obj.table_name, obj.id, field, index) for index in indices]
-            else:
-                places.append((obj.table_name, obj.id, field, None))
-    return places
 
 
 def other_value(rnd: random.Random, k: Kernel, places: list[Place], place: Place) -> int:

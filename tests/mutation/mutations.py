@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
@@ -26,6 +27,9 @@ class Mutation:
     operator: str
     occurrence: int
     line: int
+    identity: str
+    """What tells it from others as long as its line and those like it stay: module, operator, the line's text, and a
+    number among those alike."""
 
 
 @cache
@@ -56,16 +60,19 @@ def mutations(root: Path, modules: list[str]) -> Iterator[Mutation]:
     """All changes of these modules, in an order that depends on the source alone."""
     for module in modules:
         source = (root / module).read_text(encoding="utf-8")
-        tree, idle = get_ast(source), not_executed(source)
+        nodes, idle, lines = list(ast_nodes(get_ast(source))), not_executed(source), source.splitlines()
+        alike: Counter[str] = Counter()
         for name, operator in operators().items():
-            places = [place for node in ast_nodes(tree) for place in operator.mutation_positions(node)]
+            places = [place for node in nodes for place in operator.mutation_positions(node)]
             for occurrence, (start, _) in enumerate(places):
                 if any(first <= start < last for first, last in idle): continue
-                yield Mutation(module, name, occurrence, start[0])
+                identity = f"{module} {name} {lines[start[0] - 1].strip()}"
+                alike[identity] += 1
+                yield Mutation(module, name, occurrence, start[0], f"{identity} {alike[identity]}")
 
 
 def mutated(root: Path, mutation: Mutation) -> tuple[str, str, str]:
-    """The module's source with the change, and the lines that differ, before and after.  ValueError if the result is
+    """The module's source with the change, and the lines that differ, before and after.  SyntaxError if the result is
     no Python."""
     before = (root / mutation.module).read_text(encoding="utf-8")
     after = mutate_code(before, operators()[mutation.operator], mutation.occurrence)
