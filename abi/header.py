@@ -23,7 +23,7 @@ _CARRIED: Final = {"item": "message->item", "object": "message->object"}
 _REGISTERS: Final = ("rdi", "rsi", "rdx", "r10", "r8", "r9")
 
 _HEADER_TOP: Final = """\
-/* Generated from abi/calls.py by `python -m abi.header --write`: do not edit.
+/* Generated from abi/calls/ by `python -m abi.header --write`: do not edit.
  *
  * The native system calls of aerostat: one inline stub a call.  A stub returns what the kernel returns: a value, or
  * -AERO_Exxx in [-4095, -1] (aero_failed() in aero.h tells).  No stub needs a C library, and none touches errno.
@@ -203,7 +203,7 @@ def reference_page() -> str:
     lines = [
         "# Native system calls",
         "",
-        "Generated from `abi/calls.py` by `python -m abi.header --write`: do not edit.",
+        "Generated from `abi/calls/` by `python -m abi.header --write`: do not edit.",
         "",
         "Instruction `syscall`; number in `rax`; arguments in `rdi rsi rdx r10 r8 r9`; result in `rax`, an error as",
         "`-errno` in [-4095, -1]; `rcx` and `r11` are lost. In C: `#include <aero.h>`, a function `aero_NAME` each.",

@@ -1,4 +1,4 @@
-/* Generated from abi/calls.py by `python -m abi.header --write`: do not edit.
+/* Generated from abi/calls/ by `python -m abi.header --write`: do not edit.
  *
  * The native system calls of aerostat: one inline stub a call.  A stub returns what the kernel returns: a value, or
  * -AERO_Exxx in [-4095, -1] (aero_failed() in aero.h tells).  No stub needs a C library, and none touches errno.
