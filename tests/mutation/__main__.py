@@ -2,8 +2,8 @@
 
 Which ones is decided by a seed alone.  Each is made in a copy of the sources, whose kernel tests are then run until the
 first fails: of all tests those that execute what was changed (``executed``), first the quick ones on every change, then
-the slow ones on those that are left.  Printed are the share that was caught and each that was not; those in
-``equivalent.toml`` do not count.
+the slow ones on those that are left.  Printed are the share that was caught and each that was not; those known
+to change nothing (``equivalents``) do not count.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from pathlib import Path
 from queue import SimpleQueue
 from typing import Final
 
-from tests.mutation.equivalents import Key, equivalents
+from tests.mutation.equivalents import Key, equivalents, reason
 from tests.mutation.executed import SLOW_LIMIT, Executed, quick, slow
 from tests.mutation.mutations import Mutation, mutated, mutations
 from tests.mutation.runner import NO_END
@@ -100,9 +100,11 @@ def digest(root: Path, *names: str) -> str:
 
 def recorded(spaces: Sequence[Workspace], *, last: bool) -> Executed | str:
     """What each test executes, from a run without a change unless one of these sources was made before; or the test
-    that fails so.  With ``last`` the last such run will do, whatever has changed since."""
-    if last: return Executed(ROOT, sorted(FOLDER.glob("executed-*.json")), quick(spaces[0].tests))
-    files = [FOLDER / f"executed-{digest(ROOT)}-{n}-{len(spaces)}.json" for n in range(len(spaces))]
+    that fails so.  With ``last`` a run with other tests will do, if the kernel was this one."""
+    kernel = digest(ROOT, "kernel")
+    files = [FOLDER / f"executed-{kernel}-{digest(ROOT)}-{n}-{len(spaces)}.json" for n in range(len(spaces))]
+    there = sorted(FOLDER.glob(f"executed-{kernel}-*.json"))
+    if last and there: return Executed(ROOT, there, quick(spaces[0].tests))
     if not all(file.exists() for file in files):
         for old in FOLDER.glob("executed-*.json"): old.unlink()
         tests = quick(spaces[0].tests)
@@ -172,7 +174,7 @@ def main(argv: Sequence[str]) -> int:
     parser.add_argument("--processes", type=int, default=os.cpu_count() or 1)
     parser.add_argument("--only", default="", metavar="TEXT", help="modules whose path has this in it")
     parser.add_argument("--quick", action="store_true", help="leave the slow tests out")
-    parser.add_argument("--last-recorded", action="store_true", help="do not see anew what tests execute")
+    parser.add_argument("--last-recorded", action="store_true", help="not to see again what tests execute")
     parser.add_argument("--record", action="store_true", help="no changes: only see what each test executes")
     options = parser.parse_args(argv)
     chosen, of = planned(ROOT, options.only, options.count, options.seed)
@@ -185,7 +187,9 @@ def main(argv: Sequence[str]) -> int:
         return 2
     if options.record: return 0
     known = equivalents()
-    attempts = [attempt for attempt in chosen if attempt.key not in known]
+    attempts = [attempt for attempt in chosen if not reason(attempt.key, known)]
+    for attempt in chosen:
+        if attempt not in attempts: print(f"changes nothing: {attempt}\n    {reason(attempt.key, known)}", flush=True)
     search, by = Search(spaces), Counter[str]()
     left = attempts
     for slowly in (False, True)[: 1 if options.quick else 2]:
@@ -209,7 +213,7 @@ def report(by: Counter[str], left: Sequence[Attempt], same: int, seconds: float)
     caught = by.total()
     share = caught / max(1, caught + len(left))
     print(f"{caught} of {caught + len(left)} changes caught: {share:.1%} (goal {GOAL:.0%}); {same} change nothing "
-          f"(equivalent.toml); {seconds:.0f} s")  # fmt: skip
+          f"(equivalents.py); {seconds:.0f} s")  # fmt: skip
     return 0 if share >= GOAL else 1
 
 

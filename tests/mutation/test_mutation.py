@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.mutation.equivalents import EQUIVALENT, equivalents
+from tests.mutation.equivalents import EQUIVALENT, compares_same_object, equivalents
 from tests.mutation.executed import Executed, functions_of, quick, slow
 from tests.mutation.workspace import Workspace
 
@@ -146,3 +146,21 @@ def test_equivalent_changes_are_of_lines_that_are_there_and_have_reasons() -> No
         assert before in (ROOT / module).read_text(), f"{module} has no such line any more: {before}"
         assert before != after
         assert len(reason) > 20
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "same"),
+    [
+        ("if P.kind == FREE: return True", "if P.kind is FREE: return True", True),
+        ("if P.kind != FREE and a == b: return True", "if P.kind is not FREE and a == b: return True", True),
+        ("if P.kind != FREE and a == b: return True", "if P.kind != FREE and a is b: return True", False),
+        ("return n == 0", "return n is 0", True),
+        ("return n == 257", "return n is 257", False),
+        ("return n == BLOCK_PAGES", "return n is BLOCK_PAGES", False),
+        ("return n == FREE + x", "return n is FREE + x", False),
+        ("return n == FREE", "return n >= FREE", False),
+        ("return result == -EINVAL", "return result is -EINVAL", False),
+    ],
+)
+def test_comparison_with_a_small_constant_may_be_of_objects(before: str, after: str, same: bool) -> None:
+    assert compares_same_object(("kernel/invariants/memory.py", before, after)) == same
