@@ -10,12 +10,13 @@ import hashlib
 import importlib
 import importlib.util
 import os
+import re
 import shutil
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Final
 
@@ -61,6 +62,13 @@ def texts() -> Iterator[tuple[str, str]]:
         yield f"specs.{path.stem}", specifications(path.read_text(), str(path), names)
 
 
+def constants(modules: Mapping[str, str]) -> list[tuple[str, str]]:
+    """The modules of ``abi`` that these import from, and their texts: their constants are compiled in."""
+    names = sorted({name for text in modules.values() for name in re.findall(r"from (abi\.\w+) import", text)})
+    paths = [KERNEL.parent.joinpath(*name.split(".")).with_suffix(".py") for name in names]
+    return [(name, path.read_text()) for name, path in zip(names, paths, strict=True) if path.exists()]
+
+
 def _members(package: str) -> list[Path]:
     return [path for path in sorted((KERNEL / package).glob("*.py")) if path.stem != "__init__"]
 
@@ -72,7 +80,8 @@ def build(*, force: bool = False) -> bool:
     stamp = compiled.stamp()  # before the sources are read: a change meanwhile makes the result stale
     target = Path(compiled.FOLDER)
     modules = dict(texts())
-    digest = hashlib.sha256(repr((sorted(modules.items()), SETUP, compiled.SUFFIX)).encode()).hexdigest()
+    made_of = (sorted(modules.items()), constants(modules), SETUP, compiled.SUFFIX)
+    digest = hashlib.sha256(repr(made_of).encode()).hexdigest()
     if not force and target.joinpath(DIGEST).exists() and target.joinpath(DIGEST).read_text() == digest:
         target.joinpath(compiled.STAMP).write_text(stamp)  # nothing but comments has changed
         return False

@@ -385,6 +385,16 @@ def test_build_compiles_what_has_changed(sources: Path, monkeypatch: pytest.Monk
     assert sorted(path.name for path in target.parent.iterdir()) == ["kernel"]
 
 
+def test_constants_of_the_abi_are_part_of_what_is_compiled() -> None:
+    """The compiler writes their values into the code that uses them."""
+    found = dict(build.constants(dict(build.texts())))
+    assert {"abi.errors", "abi.layout"} <= set(found)
+    assert "PAGE_SIZE" in found["abi.layout"]
+    assert build.constants({"m": "from abi.errors import OK\nfrom kernel.objects import FREE\n"}) == [
+        ("abi.errors", found["abi.errors"])
+    ]
+
+
 def test_build_without_a_compiler_says_so(sources: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     pytest.importorskip("mypyc")
     small(monkeypatch, "X = 1\n")
