@@ -7,7 +7,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
-from typing import Final
+from typing import Any, Final
 
 from kernel import ledgers
 from kernel.consequences import Consequences, consequences
@@ -112,7 +112,8 @@ class Checker:
         k = self.k
         try:
             k.journal.clear()
-            result = transition(k, *arguments)
+            everything: tuple[Any, ...] = (k,) + arguments  # noqa: RUF005  (which mypyc makes a list of first)
+            result = transition(*everything)
             if self.level != "off": self.check(transition.__name__, arguments, result)
             if self.carry_out is not None and k.journal:
                 found = consequences(k)
@@ -135,7 +136,8 @@ class Checker:
             frame.begin()
             try:
                 old.enter(journal)
-                if not SPECIFICATIONS[transition](old, k, frame, result, *arguments):
+                everything: tuple[Any, ...] = (old, k, frame, result) + arguments  # noqa: RUF005  (see ``step``)
+                if not SPECIFICATIONS[transition](*everything):
                     raise self._refused(transition, arguments, result)
                 for w in old.objects:
                     if frame.beyond(w) != 0:
@@ -195,7 +197,7 @@ class Checker:
             w = entry[0].written
             assert w is not None
             if self._frame.beyond(w) & w.bits[entry[1]] == 0: continue
-            if len(entry) == 4 and (entry[1], entry[2]) in w.items: continue
+            if len(entry) == 4 and entry[2] in w.rows[entry[1]].allowed: continue
             outside.append(entry)
         for change in changes_of(outside):
             raise self._refused(transition, arguments, result, f"{change} is not among what may change")

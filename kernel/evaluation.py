@@ -50,7 +50,7 @@ from kernel.written import Object, Tally, Unbounded, Written
 Broken = tuple[str, tuple[int, ...]]
 
 '''
-FIRST: Final = ("page", "thread", "core", "table")
+FIRST: Final = ("page", "thread", "core", "process", "table", "container", "block", "memory", "endpoint")
 """Tables that are written most often: what they are is asked first."""
 
 

@@ -23,11 +23,13 @@ Entry = tuple[Any, ...]
 class Journal:
     """What was written to the objects of one kernel."""
 
-    __slots__ = ("written", "_attached", "_numbers", "_spare")
+    __slots__ = ("allowing", "written", "_attached", "_numbers", "_spare")
 
     def __init__(self) -> None:
         self.written: list[Written] = []
         """The objects that were written, in the order of their first writes."""
+        self.allowing: list[OldRow] = []
+        """Rows of which the specification allows items to be written."""
         self._attached = True
         """They know their records."""
         self._numbers: dict[type[Object], int] = {of: number for number, of in enumerate(CLASSES)}
@@ -51,10 +53,13 @@ class Journal:
 
     def wrote(self, live: Object) -> Written:
         """The record of an object that does not know it and is about to be written."""
+        return self.record(live, self._numbers[type(live)])
+
+    def record(self, live: Object, number: int) -> Written:
+        """The same of an object of the class with this number."""
         if not self._attached:
             self.attach()
             if live.written is not None: return live.written
-        number = self._numbers[type(live)]
         spare = self._spare[number]
         if spare:
             w = spare.pop()
@@ -83,10 +88,9 @@ class Journal:
 
     def clear(self) -> None:
         """Forgets everything."""
+        if self._attached: self.detach()
         for w in self.written:
-            w.live.written = None
-            w.fields = w.allowed = 0
-            if w.items: w.items.clear()
+            w.fields = 0
             self._spare[w.table].append(w)
         self.written.clear()
         self._attached = True
@@ -95,6 +99,7 @@ class Journal:
 
     def attach(self) -> None:
         """Objects that were written know their records."""
+        if self._attached: return
         for w in self.written: w.live.written = w
         self._attached = True
 
@@ -103,7 +108,8 @@ class Journal:
         for w in self.written:
             w.live.written = None
             w.allowed = 0
-            if w.items: w.items.clear()
+        for row in self.allowing: row.allowed.clear()
+        self.allowing.clear()
         self._attached = False
 
     def entries(self) -> list[Entry]:

@@ -25,11 +25,13 @@ class Row(dict[int, int]):
 class OldRow(Row):
     """A row as it was: its items are the old ones of those that were written, elsewhere it reads as the live row."""
 
-    __slots__ = ("live",)
+    __slots__ = ("allowed", "live")
 
     def __init__(self, live: Row) -> None:
         super().__init__()
         self.live = live
+        self.allowed: set[int] = set()
+        """Those of its items that the specification allows to be written."""
 
     def __missing__(self, index: int) -> int:
         return self.live[index]

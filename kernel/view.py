@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from kernel import COMPILED
 from kernel.journal import Journal
 from kernel.objects import CLASSES, TABLE_NAMES, Kernel, Memory
 from kernel.storage import OldTable, old_table
@@ -41,16 +42,21 @@ class OldKernel(Kernel):
         journal.attach()
         self.journal = journal
         self.objects = journal.written
+        memory = self.now.memory.written
+        if memory is not None:
+            assert isinstance(memory.old, Memory)
+            self.memory = memory.old
+        if COMPILED: return  # then tables find the old objects by themselves
         for w in journal.written:
             table = self._tables[w.table]
             if table is not None: table.note(w.live.id, w.old)
-            elif isinstance(w.old, Memory): self.memory = w.old
 
     def leave(self) -> None:
         """From here on this is the state as it is."""
-        for w in self.objects:
-            table = self._tables[w.table]
-            if table is not None: table.forget(w.live.id)
+        if not COMPILED:
+            for w in self.objects:
+                table = self._tables[w.table]
+                if table is not None: table.forget(w.live.id)
         self.memory = self.now.memory
         self.objects = []
         self.journal.detach()

@@ -24,7 +24,7 @@ class Written:
     """A written object: what it was, and which of its fields were written.  A set of fields is a number with the bit of
     each (``kernel.view.BITS``)."""
 
-    __slots__ = ("live", "old", "table", "bits", "sets", "fields", "allowed", "rows", "items")
+    __slots__ = ("live", "old", "table", "bits", "sets", "fields", "allowed", "rows")
 
     def __init__(self, table: int, bits: dict[str, int], sets: dict[tuple[str, ...], int], blank: Object) -> None:
         self.table = table
@@ -43,8 +43,6 @@ class Written:
         """Those that the specification allows to be written."""
         self.rows: dict[str, OldRow] = {}
         """Rows as they were, by name; of meaning for those that were written."""
-        self.items: list[tuple[str, int]] = []
-        """Items of rows that the specification allows to be written, of those that were."""
 
 
 class Tally:

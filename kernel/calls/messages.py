@@ -15,14 +15,14 @@ from abi.layout import BLOCK_PAGES, GIANT_PAGES, PAGE_SHIFT, PAGE_SIZE
 from kernel.calls import sizes
 from kernel.calls.endings import Endings
 from kernel.calls.operations import Again, Operation, SpaceBusy
-from kernel.calls.ranges import effective, range_valid
+from kernel.calls.ranges import effective, indices, range_valid
 from kernel.calls.sizes import place
 from kernel.objects import HANDLE, MOVE, PROCESS, SHARE, Kernel, Thread
 
 if TYPE_CHECKING:
-    from kernel import endpoint, message, passing
+    from kernel import endpoint, message, passing, sharing
 else:
-    from kernel.journaled import endpoint, message, passing
+    from kernel.journaled import endpoint, message, passing, sharing
 
 FOREVER: Final = (1 << 64) - 1
 """A timeout that never comes; 0 is one that is over at once."""
@@ -279,8 +279,10 @@ class MessageCalls(Endings):
         pages, -EEXIST, -ENOMEM: of the receiver, -EBUSY: pages that others map, or are not charged here, cannot move.
         Raises SpaceBusy."""
         k, step = self.k, self.step
-        holder = self.busy.get(s) or self.busy.get(d)
-        if holder is not None: raise SpaceBusy(holder)
+        if self.busy:
+            holder = self.busy.get(s) or self.busy.get(d)
+            if holder is not None: raise SpaceBusy(holder)
+        if item.number == 1 and item.kind == SHARE: return self._share_page(s, item, d, window)
         pieces = self.mapped_pieces(s, item.first << PAGE_SHIFT, item.number << PAGE_SHIFT, MOST_PIECES)
         if isinstance(pieces, int): return pieces
         if len(pieces) > MOST_PIECES: return -EMSGSIZE
@@ -308,6 +310,21 @@ class MessageCalls(Endings):
             result = step(transitions[count], s, *place(v, count), d, *place(v + shift, count), item.rights)
             assert result == OK, result
         return OK
+
+
+    def _share_page(self, s: int, item: Item, d: int, window: int) -> int:
+        """``_move_pages`` for a single page that is shared, the most frequent case: what else can be wrong, the
+        transition says."""
+        S, v = self.k.process[s], item.first
+        count = self._piece_at(s, v, v + 1)
+        if count < 0: return count
+        if not range_valid(window << PAGE_SHIFT, PAGE_SIZE): return -EINVAL
+        if item.rights & ~S.map_permission[v]: return -EPERM
+        source, target = indices(v), indices(window)
+        result = self.step(sharing.share_page, s, *source, d, *target, item.rights)
+        while result == -ENOMEM and self.more_pages(self.k.process[d].container):
+            result = self.step(sharing.share_page, s, *source, d, *target, item.rights)
+        return result
 
 
 def _next_handle(k: Kernel, d: int) -> int:

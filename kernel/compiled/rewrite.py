@@ -35,18 +35,25 @@ class _Undecorated(ast.NodeTransformer):
 
 
 class _FieldSets(ast.NodeTransformer):
-    """Makes ``f.may("thread", t, "state", *FIELDS)`` a call of ``may_set`` with the table's number and the set."""
+    """Makes ``f.may("thread", t, "state", *FIELDS)`` a call of ``may_set`` with the table's number and the set, and
+    ``f.may_item("process", s, "threads", i)`` one of ``may_set_item``."""
 
     def __init__(self, names: Mapping[str, Any]) -> None:
         self.names = names
 
     def visit_Call(self, node: ast.Call) -> ast.Call:
         self.generic_visit(node)
-        if not (isinstance(node.func, ast.Attribute) and node.func.attr == "may"): return node
+        if not (isinstance(node.func, ast.Attribute) and node.func.attr in ("may", "may_item")): return node
         table, id, *given = node.args
         # Where a name says which they are, that is known only at run time.
-        if not isinstance(table, ast.Constant) or any(isinstance(field, ast.Name) for field in given): return node
+        if not isinstance(table, ast.Constant): return node
         name = ast.literal_eval(table)
+        if node.func.attr == "may_item":
+            if not isinstance(given[0], ast.Constant): return node
+            bit = ast.Constant(BITS[name][ast.literal_eval(given[0])])
+            node.func.attr = "may_set_item"
+            return ast.Call(node.func, [ast.Constant(NUMBERS[name]), id, given[0], bit, given[1]], [])
+        if any(isinstance(field, ast.Name) for field in given): return node
         fields: list[str] = []
         for field in given:
             if isinstance(field, ast.Starred): fields += self.names[ast.unparse(field.value)]
@@ -102,7 +109,7 @@ class _Journal(ast.NodeTransformer):
         entry = node.value.args[0]
         assert isinstance(entry, ast.Tuple)
         object, field = ast.unparse(entry.elts[0]), ast.literal_eval(entry.elts[1])
-        lines = [f"_w = {object}.written", f"if _w is None: _w = k.journal.wrote({object})"]
+        lines = [f"_w = {object}.written", f"if _w is None: _w = k.journal.record({object}, {object}.number)"]
         if len(entry.elts) == 3: lines.append(f"_w.fields |= {object}.wrote_{field}")
         else:
             index, before = ast.unparse(entry.elts[2]), ast.unparse(entry.elts[3])
@@ -116,14 +123,15 @@ def journaled(source: str, path: str) -> str:
 
 
 class _Bits(ast.NodeTransformer):
-    """Gives classes of kernel objects the bit of each field, as constants."""
+    """Gives classes of kernel objects their number and the bit of each field, as constants."""
 
     def visit_ClassDef(self, node: ast.ClassDef) -> ast.ClassDef:
         for statement in node.body:
             if isinstance(statement, ast.AnnAssign) and ast.unparse(statement.target) == "table_name":
                 assert statement.value is not None
-                bits = BITS[ast.literal_eval(statement.value)]
-                node.body += ast.parse("\n".join(f"wrote_{field}: Final = {bit}" for field, bit in bits.items())).body
+                table = ast.literal_eval(statement.value)
+                constants = {"number": NUMBERS[table], **{f"wrote_{field}": bit for field, bit in BITS[table].items()}}
+                node.body += ast.parse("\n".join(f"{name}: Final = {value}" for name, value in constants.items())).body
                 break
         return node
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from kernel.fields import field_set
+from kernel.fields import BITS, NUMBERS, field_set
 from kernel.objects import CLASSES, TABLE_NAMES, Kernel, Memory, Page, Table
 from kernel.written import Object, Written
 
@@ -12,7 +12,7 @@ from kernel.written import Object, Written
 class Frame:
     """The fields that a transition may have changed, noted with the objects that it wrote."""
 
-    __slots__ = ("allocating", "rebuilding", "kinds", "numbered", "tables")
+    __slots__ = ("allocating", "rebuilding", "kinds", "numbered", "tables", "_journal")
 
     ALLOCATOR: Final = frozenset({
         ("memory", "fresh"), ("memory", "free_count"), ("memory", "free_stack"), ("memory", "partial_giant_count"),
@@ -34,6 +34,7 @@ class Frame:
         memory[0] = k.memory
         self.tables["memory"] = memory
         self.numbered: list[Table[Any]] = [self.tables[of.table_name] for of in CLASSES]
+        self._journal = k.journal
         self.allocating = False
         self.rebuilding = False
         self.kinds: tuple[tuple[int, int], ...] = ()
@@ -63,14 +64,19 @@ class Frame:
 
     def may_item(self, table: str, id: int, row: str, index: int) -> None:
         """This item of this row may change."""
-        live: Object | None = self.tables[table].get(id)
+        self.may_set_item(NUMBERS[table], id, row, BITS[table][row], index)
+
+    def may_set_item(self, number: int, id: int, row: str, bit: int, index: int) -> None:
+        """``may_item`` where the kernel is compiled: the table by its number, and the row's bit besides its name."""
+        live: Object | None = self.numbered[number].get(id)
         if live is None: return
         w = live.written
-        if w is None or w.fields & w.bits[row] == 0: return
-        written = w.rows[row]
-        if index not in written or (row, index) in w.items: return
-        w.items.append((row, index))
-        if len([1 for name, _ in w.items if name == row]) == len(written): w.allowed |= w.bits[row]
+        if w is None or w.fields & bit == 0: return
+        kept = w.rows[row]
+        if index not in kept: return
+        if not kept.allowed: self._journal.allowing.append(kept)
+        kept.allowed.add(index)
+        if len(kept.allowed) == len(kept): w.allowed |= bit
 
     def allocates(self) -> None:
         """The allocator's own state may change."""
@@ -119,7 +125,7 @@ class _Nothing(Frame):
     def may_set(self, number: int, id: int, fields: int) -> None:
         pass
 
-    def may_item(self, table: str, id: int, row: str, index: int) -> None:
+    def may_set_item(self, number: int, id: int, row: str, bit: int, index: int) -> None:
         pass
 
 

@@ -6,6 +6,7 @@ import pytest
 
 from kernel.consequences import consequences
 from kernel.objects import ALIVE, BLOCKED, DEAD, ENDING, FREE, MAPPED, READY, RUNNING, Kernel
+from kernel.specs import Frame
 from kernel.view import OldKernel
 from tests.kernel.state import logged_store
 
@@ -61,6 +62,18 @@ def test_writes_after_a_look_at_the_old_state_go_to_the_same_records(k: Kernel) 
         logged_store(k, ("thread", 7, "core", None), turn + 1)
     assert len(k.journal.written) == 1
     assert k.journal.entries() == [(k.thread[7], "core", 0), (k.thread[7], "state", RUNNING)]
+
+
+def test_what_one_check_allows_is_nothing_to_the_next(k: Kernel) -> None:
+    logged_store(k, ("process", 5, "handle_object", 3), 8)
+    for _ in range(2):
+        old, frame = OldKernel(k), Frame(k)
+        old.enter(k.journal)
+        [w] = old.objects
+        assert frame.beyond(w) != 0
+        frame.may_item("process", 5, "handle_object", 3)
+        assert frame.beyond(w) == 0
+        old.leave()
 
 
 def test_what_means_nothing_outside_has_no_consequences(k: Kernel) -> None:

@@ -433,6 +433,19 @@ def test_page_fault_goes_to_the_pager_and_comes_back_with_a_page(scene: Scene) -
     scene.w.checker.audit()
 
 
+@pytest.mark.parametrize("kind", [SHARE, MOVE])
+def test_pager_cannot_map_where_no_program_may_have_anything(scene: Scene, kind: int) -> None:
+    badged = scene.do(scene.c, "handle_copy", scene.client.handle, SEND, 3)
+    scene.do(scene.c, "pager_set", 0, badged)
+    scene.do(scene.s, "mmap", A, PAGE_SIZE, BOTH)
+    assert scene.system.page_fault(scene.c, (USER_MIN >> 12) - 1) == 0
+    scene.do(scene.s, "message_receive", scene.server.handle, 0)
+    assert scene.call(scene.s, "message_reply", pages(kind, 1, BOTH), A) == -EINVAL
+    assert scene.state(scene.c)[0] == BLOCKED
+    scene.do(scene.s, "message_reply", 0, 0)
+    scene.w.checker.audit()
+
+
 def test_signals_add_up_and_are_received_at_once(scene: Scene) -> None:
     e = scene.system.endpoint_of(scene.s, scene.server.handle)
     assert scene.system.signal(e) == 0
