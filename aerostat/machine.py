@@ -12,6 +12,7 @@ from abi.layout import BLOCK_SIZE, GIANT_SIZE, PAGE_SIZE
 from aerostat.program import Program
 from aerostat.sizes import parse_size
 from hv.machine import Machine as Hypervisor
+from hv.observer import StoppedByObserver
 from hv.process import Process
 
 if TYPE_CHECKING:
@@ -275,9 +276,17 @@ class Machine:
         return list(self._checking.violations) if self._checking is not None else []
 
     def audit(self) -> int:
-        """Evaluates every invariant for every object and compares the page tables' bytes with the kernel's state.
-        Returns how many instances were evaluated; raises CheckFailed."""
-        return self.hypervisor.audit()
+        """Evaluates every invariant for every object and compares the page tables' bytes with the kernel's state; then
+        those of the user's that are about kernel objects, for each while programs run.  Returns how many instances were
+        evaluated; raises CheckFailed, and Violation where violations stop the machine."""
+        evaluated = self.hypervisor.audit()
+        if self._checking is None: return evaluated
+        with self.hypervisor.lock:
+            try:
+                return evaluated + self._checking.audit()
+            except StoppedByObserver as violation:
+                self.hypervisor.stop(violation)
+                raise
 
     def statistics(self) -> dict[str, Any]:
         """Counts of exits, checks and programs since the start, and what the machine holds now."""

@@ -17,7 +17,7 @@ from kernel.journal import Entry
 from kernel.objects import Kernel
 from kernel.specs import NOTHING, SPECIFICATIONS, Frame
 from kernel.view import OldKernel
-from kernel.written import Tally, Unbounded
+from kernel.written import Object, Tally, Unbounded
 
 LEVELS: Final = ("off", "touched", "full")
 AUDIT_EVERY: Final = 1000
@@ -85,7 +85,8 @@ class Checker:
     """Runs transitions on a kernel and checks them at the given level.
 
     ``carry_out`` is given what a transition means for the machine, if it means anything, after the check.  ``failed``
-    is told of what a transition, its check or that has raised, before whoever made the step is.
+    is told of what a transition, its check or that has raised, before whoever made the step is.  ``observed``, if it is
+    set, is told of each object that a transition wrote, after the check.
     """
 
     def __init__(self, k: Kernel, level: str = "touched") -> None:
@@ -100,6 +101,7 @@ class Checker:
         self._until_audit = AUDIT_EVERY
         self.carry_out: Callable[[Consequences], None] | None = None
         self.failed: Callable[[BaseException], None] = lambda error: None
+        self.observed: Callable[[Object], None] | None = None
         if level != "off": k.ledger = ledgers.count(k)
 
     @property
@@ -115,6 +117,8 @@ class Checker:
             everything: tuple[Any, ...] = (k,) + arguments  # noqa: RUF005  (which mypyc makes a list of first)
             result = transition(*everything)
             if self.level != "off": self.check(transition.__name__, arguments, result)
+            if self.observed is not None:
+                for w in k.journal.written: self.observed(w.live)
             if self.carry_out is not None and k.journal:
                 found = consequences(k)
                 if found is not None: self.carry_out(found)

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Final
 
 from aerostat.invariants.clause import Clause
+from aerostat.invariants.due import Due
 from aerostat.invariants.files import error_in
 from aerostat.invariants.kernel_view import KernelView, ObjectView, Seen
 from aerostat.invariants.machine_view import Call, MachineView
@@ -15,7 +16,7 @@ from aerostat.invariants.values import Read
 from aerostat.invariants.violation import Violation, values_of
 from hv.ending import take_report, trap_name
 from hv.engine import PREEMPTED, SYSCALL, TRAP_NAMES, Engine
-from kernel.objects import ALIVE
+from kernel.objects import ALIVE, Object
 
 if TYPE_CHECKING:
     from hv.machine import Machine
@@ -46,8 +47,10 @@ class Watched:
         """Nanoseconds that the first evaluation took, in which names are looked up."""
         self.nanoseconds = 0
         """Those of all others."""
-        self.broken = False
-        """It did not hold when it was last evaluated."""
+        self.broken: set[object] = set()
+        """What it did not hold for when it was last evaluated."""
+        self.due: Due | None = None
+        """The kernel objects that it is due for, if it is about such."""
         self.before: dict[object, list[Read]] = {}
         """What it read when it last held, by what it is about."""
 
@@ -95,6 +98,7 @@ class Checking:
         self._stopped: set[int] = set()
         """vCPUs that were brought out of their guests for an evaluation: nothing has happened by that."""
         self._pass_over = False
+        self._auditing = False
 
     def add(self, clause: Clause, program: Process | None = None) -> None:
         """Evaluates a clause from now on.  Hold the big lock.  ValueError if its name is taken."""
@@ -107,6 +111,9 @@ class Checking:
             places = f"{other.clause.place} and {clause.place}"
             raise ValueError(f"two invariants have the name {clause.name}: {places}")
         watched = self.watched[name] = Watched(clause, program)
+        if clause.domain:
+            watched.due = Due(self._kernel.of_kind(clause.domain), clause.domain)
+            self._machine.checker.observed = self._wrote
         if not clause.at: self._every.append(watched)
         for number in clause.at:
             calls = self._after_calls if clause.domain else self._before_calls
@@ -116,6 +123,24 @@ class Checking:
     def statistics(self) -> dict[str, Any]:
         """By clause, its counts."""
         return {name: watched.statistics() for name, watched in self.watched.items()}
+
+    def _wrote(self, of: Object) -> None:
+        for watched in self.watched.values():
+            if watched.due is not None: watched.due.wrote(of.table_name, of.id)
+
+    def audit(self) -> int:
+        """Evaluates what is about kernel objects for each of them.  Hold the big lock.  Returns how many evaluations
+        that were; raises the first Violation where violations stop the machine."""
+        about_objects = [watched for watched in self.watched.values() if watched.due is not None]
+        before = sum(watched.evaluated for watched in about_objects)
+        self._thread, self._number, self._auditing = None, -1, True
+        self._bring_out()
+        for program in [process for process in self._machine.processes.values() if process.ancestor is None]:
+            for watched in about_objects:
+                if watched.due is not None: watched.due.all()
+            self._check(about_objects, program)
+        self._auditing = False
+        return sum(watched.evaluated for watched in about_objects) - before
 
     # What the machine tells (hv.observer.Observer).
 
@@ -161,9 +186,9 @@ class Checking:
         for watched in due:
             if watched.program is not None and watched.program is not program: continue
             watched.exits = 0
-            if watched.clause.domain:
-                for of in self._kernel.of_kind(watched.clause.domain):
-                    self._evaluate(watched, view, program, of)
+            if watched.due is not None:
+                objects = self._kernel.of_kind(watched.clause.domain)
+                for id in watched.due.take(): self._evaluate(watched, view, program, objects[id])
             elif intact: self._evaluate(watched, view, program, None)
 
     def _view(self, process: Process) -> MachineView:
@@ -175,13 +200,16 @@ class Checking:
     def _evaluate(self, watched: Watched, view: MachineView, program: Process, of: ObjectView | None) -> None:
         clause = watched.clause
         reads: list[Read] = []
-        self._seen.reads = reads
+        seen = self._seen
+        seen.reads, seen.more = reads, False
+        seen.objects.clear()
         view.reading(reads)
         error = None
         started = time.perf_counter_ns()
         try:
             if clause.unless is not None and clause.unless(view):
                 watched.skipped += 1
+                seen.more = True  # it is due as long as it is not evaluated
                 return
             reads.clear()
             watched.evaluated += 1
@@ -195,19 +223,20 @@ class Checking:
             took = time.perf_counter_ns() - started
             if watched.first: watched.nanoseconds += took
             else: watched.first = took
+            if watched.due is not None and of is not None: watched.due.evaluated(of._object.id, seen)
         if holds:
-            watched.broken = False
+            watched.broken.discard(of)
             watched.before[of] = reads if len(reads) <= _MOST_READS else reads[-_MOST_READS:]
             return
         watched.violated += 1
-        if not watched.broken: self._violated(watched, view, program, of, error, reads[-_MOST_READS:])
+        if of not in watched.broken: self._violated(watched, view, program, of, error, reads[-_MOST_READS:])
 
     def _violated(
         self, watched: Watched, view: MachineView, program: Process, of: ObjectView | None, error: str | None,
         reads: list[Read],
     ) -> None:  # fmt: skip
         """Reports, asks or stops: when a clause that held does not hold any more, not at each exit from then on."""
-        watched.broken = True
+        watched.broken.add(of)
         first = watched.violated == 1
         if self._on_violation == "report" and not first: return
         thread = self._thread
@@ -240,6 +269,7 @@ class Checking:
     def _occasion(self, program: Process) -> str:
         """What the machine was doing, for the report."""
         if self._number >= 0: what = f"the call {trap_name(self._number, None)}"
+        elif self._auditing: what = "an audit"
         elif self._trap == PREEMPTED: what = "the end of a time slice"
         elif self._trap == SYSCALL: what = "a call that was waited for"
         else: what = f"a {TRAP_NAMES[self._trap]}"
@@ -248,14 +278,17 @@ class Checking:
 
     def _hold_still(self) -> None:
         """Brings what runs on other cores out of the guest; they stay out as long as the big lock is held."""
-        cores = self._machine.cores
-        if len(cores) == 1: return
-        running = [core.in_guest for core in cores if core.in_guest is not None]
+        self._seen.more = True
+        if len(self._machine.cores) > 1: self._bring_out()
+
+    def _bring_out(self) -> None:
+        running = [core.in_guest for core in self._machine.cores if core.in_guest is not None]
         if not running: return
         self._stopped.update(map(id, running))
         self._machine.quiesce()
 
     def _thread_view(self) -> ObjectView | None:
+        self._seen.more = True
         thread = self._thread
         if thread is None or thread.gone: return None
         return self._kernel.of_kind("thread")[thread.id]
@@ -264,6 +297,7 @@ class Checking:
         return self._thread.fs_base if self._thread is not None else 0
 
     def _call(self) -> Call | None:
+        self._seen.more = True
         if self._number < 0 or self._thread is None or self._thread.vcpu is None: return None
         regs = self._thread.vcpu.regs
         return Call(

@@ -13,12 +13,16 @@ KIND_OF = {table: kind for kind, table in TABLES.items()}
 
 
 class Seen:
-    """What was read of the kernel, for the report."""
+    """What was read of the kernel: for the report, and to know when to read it again."""
 
-    __slots__ = ("reads",)
+    __slots__ = ("more", "objects", "reads")
 
     def __init__(self) -> None:
         self.reads: list[Read] = []
+        self.objects: set[tuple[str, int]] = set()
+        """The objects, by table and id, of which anything was read."""
+        self.more = False
+        """More was looked at than fields of objects: which ones there are, the program, the exit."""
 
 
 class ObjectView:
@@ -38,6 +42,7 @@ class ObjectView:
         except AttributeError:
             fields = ", ".join(dir(self))
             raise AttributeError(f"{self} has no field {name!r}, but {fields}") from None
+        self._seen.objects.add((self._object.table_name, self._object.id))
         if isinstance(value, Row): return MappingProxyType(value)
         self._seen.reads.append((self, name, value))
         return value
@@ -86,6 +91,7 @@ class Objects:
 
     def ids(self) -> list[int]:
         """Their ids."""
+        self._seen.more = True
         return [id for id in getattr(self._kernel, self._table) if self._exists(id)]
 
     def __iter__(self) -> Iterator[ObjectView]:
@@ -95,9 +101,15 @@ class Objects:
         return len(self.ids())
 
     def __contains__(self, id: object) -> bool:
+        if isinstance(id, int): self._look_at(id)
         return isinstance(id, int) and self._exists(id)
 
+    def _look_at(self, id: int) -> None:
+        """Whether it exists is a matter of its page, or its own."""
+        self._seen.objects.add((self._table if self._kind is None else "page", id))
+
     def __getitem__(self, id: int) -> ObjectView:
+        self._look_at(id)
         if not self._exists(id): raise KeyError(f"there is no {self._table} {id}")
         return ObjectView(getattr(self._kernel, self._table)[id], self._seen)
 

@@ -120,8 +120,8 @@ class _Frame:
         self.depth = depth
         """How many conditions held when it was called."""
         self.returned: list[tuple[Truth, Any]] = []
-        self.skipped: list[tuple[Truth, ...]] = []
-        """The conditions of those that go on with the next turn of a loop."""
+        self.skipped: list[tuple[tuple[Truth, ...], dict[str, Any]]] = []
+        """The conditions of those that go on with the next turn of a loop, and their variables."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -396,27 +396,33 @@ class Evaluation:
             def turn(item: Any = item) -> None:
                 skipped, frame.skipped = frame.skipped, []
                 self._store(node.target, item, frame)
-                before = self.conditions
+                before, facts = self.conditions, self.state.facts
                 self._block(node.body, frame)
-                if frame.skipped: self._after_skips(before, frame)
+                if frame.skipped: self._after_skips(before, facts, frame)
                 frame.skipped = skipped
 
             present = self.state.facts.simplify(present)
             if present is True: turn()
             elif present is not False: self._branch(present, frame, turn, lambda: None)
 
-    def _after_skips(self, before: tuple[Truth, ...] | None, frame: _Frame) -> None:
-        """After a turn of a loop that some ways left early."""
+    def _after_skips(self, before: tuple[Truth, ...] | None, facts: Facts, frame: _Frame) -> None:
+        """After a turn of a loop that some ways left early: what is known again is what was known before it, and what
+        all ways have in common."""
         assert before is not None
-        ways = [all_of(skipped[len(before):]) for skipped in frame.skipped]
-        if self.conditions is not None: ways.append(all_of(self.conditions[len(before):]))
-        self.conditions = before
-        together = any_of(ways)
+        ends = [(all_of(skipped[len(before):]), variables) for skipped, variables in frame.skipped]
+        if self.conditions is not None: ends.append((all_of(self.conditions[len(before):]), frame.variables))
+        self.conditions, self.state.facts = before, facts
+        joined = dict(ends[-1][1])
+        for condition, variables in reversed(ends[:-1]):
+            for key, value in variables.items():
+                joined[key] = join(condition, value, joined[key]) if key in joined else value
+        frame.variables = joined
+        together = any_of([condition for condition, _ in ends])
         if together is not True: self.suppose(together)
 
     def _continue(self, node: ast.Continue, frame: _Frame) -> None:
         assert self.conditions is not None
-        frame.skipped.append(self.conditions)
+        frame.skipped.append((self.conditions, frame.variables))
         self.conditions = None
 
     @staticmethod

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator
 
 from kernel.invariants import Clause
 from kernel.prove.contracts import KEPT
+from kernel.prove.evaluator import Agreement
 from kernel.prove.goals import Goal, arbitrary, grouped, try_together
 from kernel.prove.instances import evaluate, instance
 from kernel.prove.steps import Known, Step
@@ -21,15 +22,17 @@ def goals_of(step: Step, clauses: Iterable[Clause]) -> tuple[list[Goal], int]:
         before = instance(clause, *ids)
         after = evaluate(clause, step.state, *ids)
         if after is before: untouched += 1
-        else: goals.append(Goal(clause.name, ids, before, after, tuple(_agreed(step, clause, ids))))
+        else: goals.append(Goal(clause.name, ids, before, after, tuple(agreed(step, clause, ids, step.agreements))))
     return goals, untouched
 
 
-def _agreed(step: Step, clause: Clause, ids: tuple[Integer, ...]) -> Iterator[Truth]:
-    """That an invariant of the allocator held after each call of it."""
+def agreed(
+    step: Step, clause: Clause, ids: tuple[Integer, ...], agreements: Iterable[Agreement]
+) -> Iterator[Truth]:
+    """That an invariant of the allocator held after each of these calls of it."""
     if clause.name not in KEPT: return
     state = step.state
-    for agreement in step.agreements:
+    for agreement in agreements:
         facts, state.facts = state.facts, Facts(state.facts)
         state.facts.learn(agreement.condition)
         held = evaluate(clause, state, *ids, moment=agreement.after)
@@ -45,4 +48,4 @@ def prove(step: Step, known: Known, clauses: Iterable[Clause]) -> Iterator[Goal]
         yield from group
 
 
-__all__ = ["goals_of", "prove"]
+__all__ = ["agreed", "goals_of", "prove"]

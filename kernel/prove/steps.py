@@ -138,8 +138,11 @@ class Known:
     """A solver that knows a step, and instances of the invariants around what it reads."""
 
     def __init__(
-        self, step: Step, timeout: float, seed: int = 0, only: frozenset[str] | None = None, supposing: Truth = True
+        self, step: Step, timeout: float, seed: int = 0, only: frozenset[str] | None = None, supposing: Truth = True,
+        agreed: int | None = None,
     ) -> None:
+        """``only``: the invariants that hold, if not all; ``agreed``: how many of the calls that were taken at their
+        contracts kept these, if not all."""
         self.step = step
         self._only = only
         self.solver = Solver(timeout, seed)
@@ -160,7 +163,7 @@ class Known:
         if only is not None:
             for other in some_others(): suppose(other)
             self.around(witnesses())
-        for agreement in step.agreements: suppose(implies(agreement.condition, agreement.known))
+        for agreement in step.agreements[:agreed]: suppose(implies(agreement.condition, agreement.known))
 
     def define(self) -> list[Truth]:
         """Tells the solver what names stand for that were made since."""
