@@ -93,6 +93,20 @@ def test_first_come_first_served(new_machine: NewMachine, cores: int) -> None:
 
 
 @CORES
+@pytest.mark.parametrize("how", ["hung-up", "refused"])
+def test_many_who_wait_are_turned_away(new_machine: NewMachine, how: str, cores: int) -> None:
+    """More than are told at once."""
+    machine = new_machine("32M", cores=cores)
+    with Capture() as output:
+        program = machine.spawn(built("tests/queues"), ["queues", how], stdout=output.fd, linux=False)
+        until(machine, lambda: waiting(machine, SENDING) == 40)
+        program.write("drain", (1).to_bytes(8, "little"))
+        assert wait(program) == 0, output.text()
+        assert output.text() == "queues: ok\n"
+    assert_idle(machine)
+
+
+@CORES
 def test_more_threads_than_vcpus_call_each_other(new_machine: NewMachine, cores: int) -> None:
     machine = new_machine("32M", cores=cores)
     assert succeeds(machine, "tests/queues", "crowd", "150", "4", linux=False) == "queues: ok\n"

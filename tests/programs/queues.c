@@ -2,6 +2,9 @@
  *
  *   queues first-come         SENDERS threads of two processes come to wait one after the other, as the host lets them
  *                             (`allowed`); when it says so (`drain`), each is received, in the order in which they came
+ *   queues hung-up            SENDERS threads of another process wait when the handle is closed by which they would be
+ *                             received (`drain`): each learns so
+ *   queues refused            the same, and what each sends cannot be taken
  *   queues crowd [N] [ROUNDS] N clients call N servers, all threads of one process, ROUNDS times each */
 #include "scenes.h"
 
@@ -75,6 +78,54 @@ static void first_come(void)
     }
     expect("one half", aero_thread_wait(&other), 0);
     expect("the other half", aero_child_wait(&child), 0);
+}
+
+/* --- Turned away --- */
+
+static struct aero_message unwanted;
+static int64_t turned_away_by;
+
+static int is_turned_away(void *argument)
+{
+    struct aero_message message = unwanted;
+
+    (void)argument;
+    return aero_message_send(queue, AERO_FOREVER, &message) == turned_away_by ? 0 : 1;
+}
+
+static int all_are_turned_away(void *argument)
+{
+    struct aero_thread threads[SENDERS];
+
+    (void)argument;
+    for (uint64_t i = 0; i < SENDERS; i++)
+        spawn(&threads[i], is_turned_away, 0);
+    for (uint64_t i = 0; i < SENDERS; i++)
+        expect("a sender's status", aero_thread_wait(&threads[i]), 0);
+    return failures;
+}
+
+static void turned_away(bool refused)
+{
+    struct aero_child child;
+    struct aero_message message = {0};
+
+    queue = new_endpoint();
+    idle = new_endpoint();
+    if (refused) /* nothing is mapped there */
+        unwanted = (struct aero_message){.item = AERO_SHARE(AERO_PAGE_SIZE, AERO_READ), .object = STACKS};
+    turned_away_by = refused ? -AERO_EFAULT : -AERO_EPIPE;
+    child = new_child(0);
+    expect("the child's handle", (int64_t)give(&child, queue, AERO_SEND), (int64_t)queue);
+    start(&child, all_are_turned_away, 0);
+    sleep_until(&drain, 1);
+    if (refused) {
+        must("message_accept", aero_message_accept(STACKS, AERO_PAGE_SIZE, 0));
+        expect("message_receive", aero_message_receive(queue, 0, &message), -AERO_EAGAIN);
+    } else {
+        expect("handle_close", aero_handle_close(queue), 0);
+    }
+    expect("those who waited", aero_child_wait(&child), 0);
 }
 
 /* --- A crowd --- */
@@ -167,6 +218,8 @@ int main(int argc, char **argv)
         if (count > MOST)
             return 2;
         crowd(count);
+    } else if (argc > 1 && strcmp(argv[1], "first-come") != 0) {
+        turned_away(strcmp(argv[1], "refused") == 0);
     } else {
         first_come();
     }
