@@ -43,16 +43,22 @@ class BigLock(threading.Condition):
     into the guest, calls it itself.
     """
 
+    _is_owned: Callable[[], bool]
+    """The calling thread has the lock: Condition takes it from ``raw``."""
+
     def __init__(self, settle: Callable[[], None]) -> None:
-        self.raw = threading.Lock()
+        self.raw = threading.RLock()  # of its kinds the one that knows whose it is
         self._turnstile = threading.Lock()
         """Held by the one who waits for ``raw`` and is the next to have it; the others wait for this one."""
         self._measured = ffi.new("struct aero_hold *")
         self._settle = settle
         self._cores: set[int] = set()
         self._resting = 0
-        """Cores that are at rest and have not been notified."""
+        """Cores that are at rest."""
+        self._woken = 0
+        """Those of them that have been notified: they want the lock before they can ask for it."""
         super().__init__(self.raw)
+        for name in ("_release_save", "_acquire_restore"): self.__dict__.pop(name, None)  # ours, not the raw lock's
 
     def core_begins(self) -> None:
         """The calling thread is a core: from now on it holds the lock whenever it is not in a guest or at rest, so
@@ -83,7 +89,7 @@ class BigLock(threading.Condition):
         """For a core: gives the lock up between two pieces of work, the last of which took ``worked`` seconds, and
         takes it again, at once if nobody wants it, else when others have had it for about as long."""
         self._settle()
-        wanted = self._measured.cores_out > 1 or self._turnstile.locked()
+        wanted = self._measured.cores_out + self._woken > 1 or self._turnstile.locked()
         self._release_save()
         if not wanted:
             self._acquire_restore(None)
@@ -105,11 +111,13 @@ class BigLock(threading.Condition):
         self._resting += 1
         lib.aero_cores_out(self._measured, -1)
         super().wait()
+        lib.aero_cores_out(self._measured, 1)
+        self._resting -= 1
+        self._woken -= 1
 
     def notify_all(self) -> None:
-        """As Condition's.  Cores that were at rest want the lock from now on."""
-        lib.aero_cores_out(self._measured, self._resting)
-        self._resting = 0
+        """As Condition's."""
+        self._woken = self._resting  # nothing that an exception out of a signal handler could leave half done
         super().notify_all()
 
     def _release_save(self) -> None:
@@ -122,7 +130,8 @@ class BigLock(threading.Condition):
         late: BaseException | None = None
         while True:
             try:
-                if not self.raw.acquire(False): self.contend()
+                if self._is_owned() or self.raw.acquire(False): break
+                self.contend()
                 break
             except BaseException as error:
                 late = error
@@ -131,8 +140,12 @@ class BigLock(threading.Condition):
 
     def __enter__(self) -> bool:
         if threading.get_ident() in self._cores: return True
-        if not self.raw.acquire(False): self.contend()
-        lib.aero_hold_begins()
+        try:
+            if not self.raw.acquire(False): self.contend()
+            lib.aero_hold_begins()
+        except BaseException:  # out of a signal handler, perhaps just when it had it
+            if self._is_owned(): self.raw.release()
+            raise
         return True
 
     def wait(self, timeout: float | None = None) -> bool:
