@@ -1,5 +1,5 @@
-"""The command line: ``aerostat run``, ``aerostat up``, ``aerostat doctor``.  Each command's work is in a
-module of its own, imported when it is asked for."""
+"""The command line: ``aerostat run``, ``aerostat up``, ``aerostat doctor``, ``aerostat verify``.  Each
+command's work is in a module of its own, imported when it is asked for."""
 
 from __future__ import annotations
 
@@ -146,6 +146,28 @@ def build_parser() -> argparse.ArgumentParser:
         formatter_class=_Help,
     )  # fmt: skip
     doctor.add_argument("--json", action="store_true", help="print the findings as JSON")
+
+    verify = commands.add_parser(
+        "verify", help="prove the kernel",
+        description="Proves the kernel with z3, from the source that runs, for every state and argument: that each "
+        "transition keeps every invariant and does what its specification says, from the boot state on "
+        "(kernel/prove/README.md).  Exit status 0 if all is proved, 1 if something is not, 2 for wrong usage.",
+        formatter_class=_Help,
+    )  # fmt: skip
+    verify.add_argument("--jobs", type=int, metavar="N", help="processes at a time (default: one a processor)")
+    verify.add_argument(
+        "--function", action="append", default=[], metavar="NAME", dest="functions",
+        help="only this transition, contract or fact; can be given several times",
+    )  # fmt: skip
+    verify.add_argument("--no-cache", action="store_true", help="prove again what was proved and has not changed")
+    verify.add_argument("--seed", type=int, default=0, metavar="N", help="z3's random seed (default 0)")
+    verify.add_argument(
+        "--timeout", type=float, default=20.0, metavar="SECONDS",
+        help="what z3 may do for one question, as seconds of a usual processor (default 20)",
+    )  # fmt: skip
+    verify.add_argument("--json", action="store_true", help="print all results as JSON")
+    verify.add_argument("--svg", metavar="FILE", help="write a picture of the time that each function took")
+    verify.add_argument("--trusted", action="store_true", help="say what proofs take for granted, and why")
     return parser
 
 
@@ -165,6 +187,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
             from aerostat.up import up
 
             return up(options)
+        if options.command == "verify":
+            from aerostat.verify import verify
+
+            return verify(options)
         from aerostat.doctor import doctor
 
         return doctor(as_json=options.json)

@@ -10,11 +10,15 @@ import importlib
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 ROOT = Path(__file__).resolve().parents[2]
 EVALUATED = ("kernel", "abi")
 """Packages whose functions are evaluated from their sources; of others, only constants are used."""
+
+
+CONSULTED: Final[set[tuple[str, str]]] = set()
+"""The names, by module, whose meaning was asked for: what a result depends on (kernel.prove.results)."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -61,6 +65,7 @@ class Module:
 
     def meaning(self, name: str) -> Any:
         """A Function, or what a name of the module is when it runs.  Raises KeyError if it is nothing."""
+        CONSULTED.add((self.name, name))
         if name in self.functions: return self.functions[name]
         if name in self.imported:
             origin, original = self.imported[name]
@@ -85,4 +90,5 @@ def module(name: str) -> Module:
 
 def function(module_name: str, name: str) -> Function:
     """A function of a module."""
+    CONSULTED.add((module_name, name))
     return module(module_name).functions[name]

@@ -1,0 +1,70 @@
+"""What proofs take for granted, each with the reason why that can be: the trusted base."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from kernel.prove.hardware.obligation import Assumption
+
+ASSUMPTIONS: Final = (
+    Assumption("z3", "what z3 finds unsatisfiable is", "a pinned release, used by many; 10 seeds agree (`make soak`)"),
+    Assumption(
+        "evaluator", "kernel/prove/evaluator.py means by the kernel's Python what CPython does",
+        "it refuses what it does not know, and is tested against runs of the kernel on random states",
+    ),
+    Assumption(
+        "instances", "nothing: invariants are given to z3 only of some objects",
+        "fewer can only make a proof fail; none is given that is not an invariant, a lemma or a counting fact",
+    ),
+    Assumption(
+        "sums", "a ledger is the finite sum of what all items contribute to it",
+        "proved: blank items contribute nothing, and each write changes the ledger by what its item contributes; the "
+        "step from there to sums over any number of items is not put to z3. The audit recounts",
+    ),
+    Assumption(
+        "induction", "what holds at the start and is kept by each transition holds always; so for lemmas, along a "
+        "measure that is not below 0",
+        "the premises are proved; the conclusion is mathematics",
+    ),
+    Assumption(
+        "hidden fields", "callers of the allocator see nothing of its own fields but its invariants",
+        "for them these fields are anything at all after each call; that the functions keep their contracts, and are "
+        "called where these allow it, is proved",
+    ),
+    Assumption(
+        "boot's loop", "a loop over all cores does for each what its body does for one",
+        "checked on what the body writes: it reads nothing, and each core writes its own",
+    ),
+    Assumption(
+        "storage", "tables and rows are total: what was never written reads as 0 or blank, each object is itself alone",
+        "kernel/storage.py and its compiled form, by tests; ids are keys of dictionaries",
+    ),
+    Assumption(
+        "execution", "CPython, and the kernel as mypyc compiles it, run it as it is written; what runs is the source "
+        "of the transitions with a record before each store",
+        "tests compare plain, journaled and compiled kernels; transitions have no loops, and their integers no bounds",
+    ),
+    Assumption(
+        "big lock", "transitions run one at a time",
+        "hv/lock.py: held whenever no guest runs; one process, tests with many cores",
+    ),
+    Assumption(
+        "effects", "what transitions decide is done to the guest: bytes, translations, vCPUs",
+        "hv/effects.py follows the journal; page-table bytes are proved, the rest is tested and audited",
+    ),
+    Assumption(
+        "kvm", "KVM, the processor and the host's Linux do as documented",
+        "outside this project; `aerostat doctor` tries what is relied on",
+    ),
+)  # fmt: skip
+"""Of the proofs in kernel/prove."""
+
+NOT_PROVED: Final = (
+    "time: how long anything takes, and what can be learnt from that",
+    "that what is waited for comes: fairness of locks and queues, the end of long calls (bounded steps, by tests)",
+    "kernel/calls: arguments become transitions there; each transition is proved for all arguments, the order is not",
+    "the Linux personality, programs, drivers",
+)
+"""What is not claimed."""
+
+__all__ = ["ASSUMPTIONS", "NOT_PROVED"]
