@@ -180,7 +180,7 @@ def _carried_out(machine: Machine, layer: EffectLayer) -> Stored:
 
 def in_memory(page: z3.BitVecRef, kind: z3.BitVecRef) -> z3.BoolRef:
     """A page, block or giant lies within what a machine's data memory can be at most, and starts at a multiple of its
-    size; page 0 is nobody's.  (Proved of the kernel's invariants in kernel.prove.hardware.places.)"""
+    size; page 0 is nobody's.  (Proved: translation.within_memory.)"""
     return z3.And(page != 0, *[
         z3.Implies(kind == of, z3.And(z3.ULE(page, LAST_PAGE + 1 - count), page & (count - 1) == 0))
         for of, count in ((MAPPED, 1), (MAPPED_BLOCK, PAGES_OF[MAPPED_BLOCK]), (MAPPED_GIANT, PAGES_OF[MAPPED_GIANT]))
@@ -210,7 +210,7 @@ def anywhere() -> list[z3.BoolRef]:
     return [
         a_frame(FRAME), z3.ULT(INDEX, TABLE_ENTRIES), *target_known(), a_frame(STAND_IN), STAND_IN != FRAME,
         STAND_IN != TARGET_FRAME,
-        # What the entry led to is what it was, or was freed in this transition (kernel.prove.hardware.steps).
+        # What the entry led to is what it was, or was freed in this transition (kernel.prove.hardware.changes).
         one_of(PAGE_BEFORE_KIND, (*PAGES_OF, FREE)), (PAGE_BEFORE_KIND == FREE) == PAGE_BEFORE_FREED,
     ]  # fmt: skip
 
@@ -220,7 +220,7 @@ def known(machine: Machine, layer: EffectLayer = effects_of) -> list[z3.BoolRef]
     facts = anywhere()
     led = z3.And(TARGET != 0, KIND == MAPPED_GIANT)
     if machine.stood_in:
-        # It was a giant: it is one still, or the entry is gone (kernel.prove.hardware.steps).
+        # It was a giant: it is one still, or the entry is gone (kernel.prove.hardware.changes).
         giant, rights = _word("giant_before"), _word("permission_before")
         block = instance(content(True, layer), giant, z3.BitVecVal(MAPPED_BLOCK, 64), rights, giant, giant)
         facts += [
