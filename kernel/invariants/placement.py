@@ -27,11 +27,12 @@ def container_owns(k: Kernel, c: int, i: int) -> bool:
 
 @invariant("container")
 def container_core(k: Kernel, c: int) -> bool:
-    """A container that owns cores uses these; another uses those that its parent uses, of which there are some."""
+    """A container that owns cores uses these, and its parent owns some; another uses those that its parent uses, of
+    which there are some."""
     C = k.container[c]
     if k.page[c].kind != CONTAINER: return C.core == 0 and C.core_count == 0 and C.cores_of == 0
     if C.core < 0 or C.core_count < 0: return False
-    if C.core_count > 0: return C.cores_of == c
+    if C.core_count > 0: return C.cores_of == c and (c == k.root or k.container[C.parent].core_count > 0)
     return c != k.root and C.cores_of == k.container[C.parent].cores_of and k.container[C.cores_of].core_count > 0
 
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from kernel.invariants import Clause, Predicate, live
-from kernel.objects import FREE, TABLE, Kernel
+from kernel.objects import CONTAINER, FREE, TABLE, Kernel
 
 
 @dataclass(frozen=True)
@@ -65,6 +65,19 @@ def table_chain(k: Kernel, x: int) -> bool:
     if R.slot < 0 or R.slot >= 512 or not leads(k, Q.parent, Q.slot, X.parent): return False
     if not leads(k, root, R.slot, Q.parent) or R.parent != root: return False
     return X.base == (R.slot << 27) + (Q.slot << 18) + (X.slot << 9)
+
+
+def depth(k: Kernel, c: int) -> int:
+    """How deep a container is in the tree."""
+    return k.container[c].depth
+
+
+@lemma("container", "container_place", "container_core", "container_root", neighbour="parent", measure=depth)
+def cores_lent(k: Kernel, c: int) -> bool:
+    """The container whose cores another uses has a child: one that leads to it."""
+    C = k.container[c]
+    if not live(k, c, CONTAINER): return True
+    return C.cores_of == c or k.container[C.cores_of].child_count >= 1
 
 
 def leads(k: Kernel, q: int, i: int, x: int) -> bool:
