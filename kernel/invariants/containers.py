@@ -12,14 +12,14 @@ from kernel.objects import ACTIVE, CLOSING, CONTAINER, DEPTH_LIMIT, PROCESS, Ker
 @invariant("container")
 def container_place(k: Kernel, c: int) -> bool:
     """A container other than the root is its parent's child at its place, one level deeper, and charged to it; the root
-    is its own, at depth 0, and never ends; neither has fewer children or processes than none; what is no container is blank."""
+    is its own, at depth 0, and never ends; neither has fewer children or processes, ever, than none; what is no container is blank."""
     C = k.container[c]
     if k.page[c].kind != CONTAINER:
         if C.state != 0 or C.parent != 0 or C.depth != 0 or C.position != 0: return False
         if C.used_pages != 0 or C.used_blocks != 0 or C.used_giants != 0: return False
         return C.child_count == 0 and C.processes == 0 and C.born == 0 and C.hosted == 0
     if C.depth < 0 or C.depth > DEPTH_LIMIT or (C.state != ACTIVE and C.state != CLOSING): return False
-    if C.child_count < 0 or C.processes < 0: return False
+    if C.child_count < 0 or C.processes < 0 or C.born < 0: return False
     if c == k.root: return C.depth == 0 and C.parent == 0 and k.page[c].owner == c and C.state == ACTIVE
     A = k.container[C.parent]
     if k.page[C.parent].kind != CONTAINER or k.page[c].owner != C.parent or C.depth != A.depth + 1: return False

@@ -80,6 +80,14 @@ def cores_lent(k: Kernel, c: int) -> bool:
     return C.cores_of == c or k.container[C.cores_of].child_count >= 1
 
 
+@lemma("container.path", "container_place", "container_path", "container_root", neighbour="parent", measure=depth)
+def path_has_children(k: Kernel, c: int, i: int) -> bool:
+    """Each ancestor of a container has a child: one that leads to it."""
+    C = k.container[c]
+    if not live(k, c, CONTAINER) or i < 0 or i >= C.depth: return True
+    return k.container[C.path[i]].child_count >= 1
+
+
 def leads(k: Kernel, q: int, i: int, x: int) -> bool:
     """True if entry i of table q leads to table x."""
     return k.table[q].entry[i] == x

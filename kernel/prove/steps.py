@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator
 from functools import cache
 from typing import Final
 
+from kernel.invariants import INVARIANTS
 from kernel.journaled import TRANSITIONS
 from kernel.prove import source
 from kernel.prove.counting import at_least_one, items_of, never_negative, some_others, witnesses
@@ -41,6 +42,12 @@ INDICES: Final = {
     "i4": 255, "i3": 512, "i2": 512, "i1": 512, "j4": 255, "j3": 512, "j2": 512, "j1": 512,
 }  # fmt: skip
 """Parameters that are indices into page tables, and below what they are once they were found valid."""
+SPLITS: Final = 4
+"""How many times the cases of a step are split at most."""
+ENOUGH: Final = 60
+"""A step that writes no more than this is looked at as a whole."""
+LEAST: Final = 10
+"""A condition on which fewer writes depend makes no cases."""
 DIGITS: Final = ("v1", "v2", "v3")
 """Names of the lower three indices into page tables of an arbitrary virtual page."""
 RANKED: Final = frozenset({"thread.rank", "thread.next", "thread.previous"})
@@ -68,9 +75,11 @@ class Step:
 
     def __init__(
         self, function: Function, contracts: bool = True, refusing: bool = False, within: bool = False,
-        pruned: bool = False,
+        pruned: bool = False, supposing: tuple[Truth, ...] = (),
     ) -> None:
         self.name = function.name
+        self.function = function
+        self.contracts = contracts
         self.refusing = refusing
         """True if it is looked at where it writes nothing."""
         self.within = within
@@ -83,7 +92,10 @@ class Step:
         self.state = State()
         oracle = InvariantOracle() if pruned else None
         evaluation = Evaluation(self.state, contracts=contracts, oracle=oracle)
+        for truth in supposing: evaluation.suppose(truth)
         self.result = evaluation.call(function, View(NOW), *self.arguments)
+        self.open = evaluation.open
+        """Conditions that it branches on, and how many writes depend on them."""
         self.agreements = evaluation.agreements
         """The calls that were taken at their contracts, in order."""
         for digit in DIGITS: RANGES[name(digit)] = (0, 511)
@@ -101,6 +113,11 @@ class Step:
         self.state.facts = self.facts
         self.reads = [term for term in reads_of(self._formulas()) if "#" not in str(term.args[0])]
         """What it reads of the state before."""
+
+    def cases(self) -> list[tuple[Truth, ...]]:
+        """Suppositions of which one holds whenever it writes, under each of which it writes less: for a step that
+        branches too much to be looked at as a whole."""
+        return _cases(self, (), SPLITS)
 
     def _writing(self) -> tuple[Term, ...]:
         common: set[Term] | None = None
@@ -134,6 +151,18 @@ class Step:
         yield from self.state.definitions()
 
 
+def _cases(step: Step, supposed: tuple[Truth, ...], splits: int) -> list[tuple[Truth, ...]]:
+    if not step.state.writes: return []
+    open_now = {condition: writes for condition, writes in step.open.items() if writes >= LEAST}
+    if splits == 0 or sum(map(len, step.state.writes.values())) <= ENOUGH or not open_now: return [supposed]
+    most = max(open_now, key=lambda condition: open_now[condition])
+    found = []
+    for holds in (most, negate(most)):
+        more = (*supposed, holds)
+        found += _cases(Step(step.function, step.contracts, pruned=True, supposing=more), more, splits - 1)
+    return found
+
+
 class Known:
     """A solver that knows a step, and instances of the invariants around what it reads."""
 
@@ -157,6 +186,7 @@ class Known:
             suppose(at_most(least, argument))
             suppose(at_most(argument, most))
         suppose(equal(read("page.kind", 0), 0))
+        if only is None: suppose(instance(INVARIANTS["container_root"], name("root")))
         suppose(supposing)
         self.define()
         self.around(step.reads)
