@@ -142,8 +142,9 @@ def leave_status(k: Kernel, t: int, status: int) -> None:
 
 
 def thread_kill(k: Kernel, t: int, slot: int, generation: int) -> int:
-    """Thread t ends another thread of its process, whatever that does, with status KILLED.  Returns 0; -ESRCH: not a
-    handle of a thread; -EINVAL: it is t itself; -ECHILD: it has ended."""
+    """Running thread t ends another thread of its process, whatever that does, with status KILLED.  Returns 0; -EINVAL:
+    t does not run, or it is t itself; -ESRCH: not a handle of a thread; -ECHILD: it has ended."""
+    if k.thread[t].state != RUNNING: return -EINVAL
     u = object_of(k, k.thread[t].process, slot, generation)
     if u == 0: return -ESRCH
     if k.page[u].kind != THREAD: return -ESRCH

@@ -12,7 +12,8 @@ from kernel.objects import ACTIVE, CLOSING, CONTAINER, DEPTH_LIMIT, PROCESS, Ker
 @invariant("container")
 def container_place(k: Kernel, c: int) -> bool:
     """A container other than the root is its parent's child at its place, one level deeper, and charged to it; the root
-    is its own, at depth 0, and never ends; neither has fewer children or processes, ever, than none; what is no container is blank."""
+    is its own, at depth 0, and never ends; neither has fewer children or processes, ever, than none; what is no
+    container is blank."""
     C = k.container[c]
     if k.page[c].kind != CONTAINER:
         if C.state != 0 or C.parent != 0 or C.depth != 0 or C.position != 0: return False

@@ -57,7 +57,7 @@ def message_window(k: Kernel, t: int) -> bool:
 @invariant("thread")
 def message_queue(k: Kernel, t: int) -> bool:
     """A thread in the queue of an endpoint has a ticket of it, waits to receive if the endpoint says so and else to
-    send, and is linked both ways with its neighbours."""
+    send, and is linked both ways with its neighbours, behind the one that ranks before it."""
     T = k.thread[t]
     e = T.endpoint
     if k.page[t].kind != THREAD or e == 0: return True
@@ -69,7 +69,8 @@ def message_queue(k: Kernel, t: int) -> bool:
         if E.head != t: return False
     else:
         A = k.thread[a]
-        if k.page[a].kind != THREAD or A.endpoint != e or A.next != t or E.head == t: return False
+        if k.page[a].kind != THREAD or A.endpoint != e or A.next != t or A.rank >= T.rank: return False
+        if E.head == t: return False
     b = T.next
     if b == 0: return E.tail == t
     B = k.thread[b]

@@ -50,8 +50,8 @@ def thread_running(k: Kernel, t: int) -> bool:
 
 @invariant("thread")
 def thread_queue(k: Kernel, t: int) -> bool:
-    """A ready thread has a ticket and is linked both ways with its neighbours in its core's queue; one that is
-    neither ready nor in the queue of an endpoint is in none."""
+    """A ready thread has a ticket and is linked both ways with its neighbours in its core's queue, behind the one that
+    ranks before it; one that is neither ready nor in the queue of an endpoint is in none."""
     T = k.thread[t]
     if k.page[t].kind != THREAD: return True
     if T.state != READY: return T.endpoint != 0 or (T.next == 0 and T.previous == 0 and T.rank == 0)
@@ -63,7 +63,7 @@ def thread_queue(k: Kernel, t: int) -> bool:
     else:
         A = k.thread[a]
         if k.page[a].kind != THREAD or A.state != READY or A.core != T.core or A.next != t: return False
-        if R.head == t: return False
+        if A.rank >= T.rank or R.head == t: return False
     b = T.next
     if b == 0: return R.tail == t
     B = k.thread[b]

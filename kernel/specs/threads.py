@@ -137,6 +137,7 @@ def thread_unlinked(old: State, new: State, f: Frame, t: int, freed: bool) -> bo
 @specification
 def thread_kill(old: State, new: State, f: Frame, result: int, t: int, slot: int, generation: int) -> bool:
     """The named thread has ended with status KILLED: its joiner has it, or its handle keeps it."""
+    if old.thread[t].state != RUNNING: return result == -EINVAL
     u = named(old, old.thread[t].process, slot, generation)
     if u == 0 or old.page[u].kind != THREAD: return result == -ESRCH
     if u == t: return result == -EINVAL
