@@ -32,11 +32,11 @@ BEYOND: Final[dict[str, tuple[Beyond, ...]]] = {
     ),
     "thread": (
         ("core", "core", ("state", "core", "next", "previous"), ("core_current", "core_queue")),
-        ("next", "thread", ("state", "core", "next", "rank"), ("thread_queue", "queue_ends")),
-        ("previous", "thread", ("state", "core", "previous", "rank"), ("thread_queue", "queue_ends")),
+        ("next", "thread", ("state", "core", "next", "rank"), ("thread_queue",)),
+        ("previous", "thread", ("state", "core", "previous", "rank"), ("thread_queue",)),
         ("endpoint", "endpoint", ("endpoint", "next", "previous", "waits"), ("endpoint_queue",)),
-        ("next", "thread", ("endpoint", "next", "rank", "waits"), ("message_queue", "message_ends")),
-        ("previous", "thread", ("endpoint", "previous", "rank", "waits"), ("message_queue", "message_ends")),
+        ("next", "thread", ("endpoint", "next", "rank", "waits"), ("message_queue",)),
+        ("previous", "thread", ("endpoint", "previous", "rank", "waits"), ("message_queue",)),
         ("partner", "thread", ("partner", "waits"), ("message_caller",)),
         ("caller", "thread", ("caller", "state"), ("message_partner",)),
         ("joiner", "thread", ("joiner",), ("thread_waits",)),
@@ -44,16 +44,16 @@ BEYOND: Final[dict[str, tuple[Beyond, ...]]] = {
         ("waiting_for", "process", ("state", "waiting_for", "process"), ("process_waiter",)),
     ),
     "endpoint": (
-        ("head", "thread", ("head", "receiving"), ("message_queue", "message_ends")),
-        ("tail", "thread", ("tail", "ticket"), ("message_queue", "message_ends")),
+        ("head", "thread", ("head", "receiving"), ("message_queue",)),
+        ("tail", "thread", ("tail", "ticket"), ("message_queue",)),
     ),
     "device": (
         ("endpoint", "endpoint", ("endpoint",), ("endpoint_references",)),
     ),
     "core": (
         ("current", "thread", ("current",), ("thread_running",)),
-        ("head", "thread", ("head",), ("thread_queue", "queue_ends")),
-        ("tail", "thread", ("tail", "ticket"), ("thread_queue", "queue_ends")),
+        ("head", "thread", ("head",), ("thread_queue",)),
+        ("tail", "thread", ("tail", "ticket"), ("thread_queue",)),
     ),
 }
 """By table: a field that names another object, that object's table, and the clauses about that object that read these

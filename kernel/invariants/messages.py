@@ -77,15 +77,6 @@ def message_queue(k: Kernel, t: int) -> bool:
     return k.page[b].kind == THREAD and B.endpoint == e and B.previous == t and E.tail != t
 
 
-@invariant("thread")
-def message_ends(k: Kernel, t: int) -> bool:
-    """No thread in the queue of an endpoint ranks before its head or behind its tail."""
-    T = k.thread[t]
-    if k.page[t].kind != THREAD or T.endpoint == 0: return True
-    E = k.endpoint[T.endpoint]
-    return k.thread[E.head].rank <= T.rank and T.rank <= k.thread[E.tail].rank
-
-
 @invariant("thread", "thread")
 def message_order(k: Kernel, t: int, u: int) -> bool:
     """Of two threads in the queue of an endpoint, the one that ranks first has a successor that does not rank behind

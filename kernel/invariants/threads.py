@@ -1,8 +1,8 @@
 """Invariants of threads, cores and run queues.
 
 A queue is FIFO because ranks grow along it.  Three clauses about one or two threads say so without an induction over
-the list: neighbours are linked both ways (``thread_queue``), the head ranks first and the tail last (``queue_ends``),
-and nobody ranks between a thread and its successor (``queue_order``).
+the list: neighbours are linked both ways, in the order of their ranks (``thread_queue``), both ends are ends (``core_queue``), and
+nobody ranks between a thread and its successor (``queue_order``).
 
 Source: Atmosphere, section 4.1 (thread states, schedulers).
 """
@@ -69,15 +69,6 @@ def thread_queue(k: Kernel, t: int) -> bool:
     B = k.thread[b]
     if k.page[b].kind != THREAD or B.state != READY or B.core != T.core or B.previous != t: return False
     return R.tail != t
-
-
-@invariant("thread")
-def queue_ends(k: Kernel, t: int) -> bool:
-    """No ready thread ranks before the head of its queue or behind the tail."""
-    T = k.thread[t]
-    if k.page[t].kind != THREAD or T.state != READY: return True
-    R = k.core[T.core]
-    return k.thread[R.head].rank <= T.rank and T.rank <= k.thread[R.tail].rank
 
 
 @invariant("thread", "thread")

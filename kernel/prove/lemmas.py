@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from kernel.invariants import Clause, Predicate, live
-from kernel.objects import CONTAINER, FREE, TABLE, Kernel
+from kernel.objects import CONTAINER, FREE, READY, TABLE, THREAD, Kernel
 
 
 @dataclass(frozen=True)
@@ -86,6 +86,53 @@ def path_has_children(k: Kernel, c: int, i: int) -> bool:
     C = k.container[c]
     if not live(k, c, CONTAINER) or i < 0 or i >= C.depth: return True
     return k.container[C.path[i]].child_count >= 1
+
+
+def rank(k: Kernel, t: int) -> int:
+    """How far a thread is from where its queue begins."""
+    return k.thread[t].rank
+
+
+def behind(k: Kernel, t: int) -> int:
+    """How many tickets its core has given since a thread took its own."""
+    return k.core[k.thread[t].core].ticket - k.thread[t].rank
+
+
+def behind_at_endpoint(k: Kernel, t: int) -> int:
+    """How many tickets its endpoint has given since a thread took its own."""
+    return k.endpoint[k.thread[t].endpoint].ticket - k.thread[t].rank
+
+
+@lemma("thread", "thread_queue", "core_queue", "nothing_at_0", neighbour="previous", measure=rank)
+def head_ranks_first(k: Kernel, t: int) -> bool:
+    """No ready thread ranks before the head of its queue."""
+    T = k.thread[t]
+    if not live(k, t, THREAD) or T.state != READY: return True
+    return k.thread[k.core[T.core].head].rank <= T.rank
+
+
+@lemma("thread", "thread_queue", "core_queue", "nothing_at_0", neighbour="next", measure=behind)
+def tail_ranks_last(k: Kernel, t: int) -> bool:
+    """No ready thread ranks behind the tail of its queue."""
+    T = k.thread[t]
+    if not live(k, t, THREAD) or T.state != READY: return True
+    return T.rank <= k.thread[k.core[T.core].tail].rank
+
+
+@lemma("thread", "message_queue", "endpoint_queue", "nothing_at_0", neighbour="previous", measure=rank)
+def first_ranks_first(k: Kernel, t: int) -> bool:
+    """No thread in the queue of an endpoint ranks before its head."""
+    T = k.thread[t]
+    if not live(k, t, THREAD) or T.endpoint == 0: return True
+    return k.thread[k.endpoint[T.endpoint].head].rank <= T.rank
+
+
+@lemma("thread", "message_queue", "endpoint_queue", "nothing_at_0", neighbour="next", measure=behind_at_endpoint)
+def last_ranks_last(k: Kernel, t: int) -> bool:
+    """No thread in the queue of an endpoint ranks behind its tail."""
+    T = k.thread[t]
+    if not live(k, t, THREAD) or T.endpoint == 0: return True
+    return T.rank <= k.thread[k.endpoint[T.endpoint].tail].rank
 
 
 def leads(k: Kernel, q: int, i: int, x: int) -> bool:

@@ -70,7 +70,7 @@ def receiver_among_senders(scene: Scene) -> None:
     T.badge = 0
 
 
-@violates("message_ends")
+@violates("message_queue")
 def ring_that_no_endpoint_leads_to(scene: Scene) -> None:
     """Two threads link to each other, apart from the queue of their endpoint, which is empty."""
     T, U = scene.k.thread[scene.sleeper], scene.k.thread[scene.blocked]

@@ -59,7 +59,7 @@ def tickets_start_again(scene: Scene) -> None:
     scene.k.core[2].ticket = 1
 
 
-@violates("queue_ends")
+@violates("thread_queue")
 def ring_that_no_core_leads_to(scene: Scene) -> None:
     """Two threads link to each other, apart from the queue of their core, which is empty."""
     T, U = scene.k.thread[scene.sleeper], scene.k.thread[scene.blocked]
