@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from itertools import pairwise
 from typing import Any
 
 from kernel import ledgers
 from kernel.check import CheckFailed
 from kernel.invariants import INVARIANTS
-from kernel.objects import CONTAINER, DEVICE, DOMAIN, ENDPOINT, PROCESS, READY, TABLE, THREAD, Kernel
+from kernel.objects import CONTAINER, DEVICE, DOMAIN, ENDPOINT, PROCESS, TABLE, THREAD, Kernel
 
 _KINDS = {
     "container": CONTAINER, "process": PROCESS, "thread": THREAD, "endpoint": ENDPOINT, "device": DEVICE,
@@ -57,17 +56,9 @@ def items(k: Kernel, domain: str) -> Iterator[tuple[int, int]]:
 
 
 def instances(k: Kernel, domain: tuple[str, ...]) -> Iterator[tuple[int, ...]]:
-    """All ids that a clause over ``domain`` is about; of pairs of threads, those whose ranks are neighbours."""
-    if len(domain) == 1:
-        if "." in domain[0]: yield from items(k, domain[0])
-        else: yield from ((id,) for id in objects(k, domain[0]))
-        return
-    assert domain == ("thread", "thread"), domain
-    # A successor that does not rank behind the next in rank does not rank behind those after it.
-    ready = sorted((T.core, T.rank, t) for t, T in k.thread.items() if T.state == READY and k.page[t].kind == THREAD)
-    yield from pairwise(t for _, _, t in ready)
-    queued = sorted((T.endpoint, T.rank, t) for t, T in k.thread.items() if T.endpoint and k.page[t].kind == THREAD)
-    yield from pairwise(t for _, _, t in queued)
+    """All ids that a clause over ``domain`` is about."""
+    if "." in domain[0]: yield from items(k, domain[0])
+    else: yield from ((id,) for id in objects(k, domain[0]))
 
 
 def audit(k: Kernel) -> tuple[int, list[CheckFailed]]:

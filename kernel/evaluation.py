@@ -31,9 +31,6 @@ from kernel.touched import (
     LONGEST,
     OBJECTS,
     OF_OTHERS,
-    PAIR_FIELDS,
-    PAIRS,
-    QUEUED,
     RANGES,
     ROWS_BEYOND,
     UNBOUNDED,
@@ -220,9 +217,6 @@ class Text:
             self.line(1, f"if fields & {field_set(table, (field,)):#x} and ({condition}): raise Unbounded")
         self._led_to(table)
         self._beyond(table)
-        if table == "thread":
-            self.line(1, f"if fields & {self._pair_fields():#x}:")
-            self.call(2, "neighbours(k, live, old, tally)")
         for field in fields_of(_CLASS[table]): self._count(table, field)
         self._rows(table)
         if table == "page": self._kinds()
@@ -365,34 +359,12 @@ class Text:
                 self.reach(3, table, OBJECTS[table], "id", certain=True)
                 word = "elif"
 
-    @staticmethod
-    def _pair_fields() -> int:
-        fields = 0
-        for clause in PAIRS: fields |= reading("thread", clause, PAIR_FIELDS)
-        return fields
-
-    def neighbours(self) -> None:
-        """The clauses about pairs of threads, for those among a queued thread and its neighbours, now and before.
-        (Where only the link between two threads has changed, ``thread_queue`` ties it to what else has.)"""
-        self.line(0, "def neighbours(k: Kernel, live: Thread, old: Thread, tally: Tally) -> Broken | None:")
-        self.line(1, f"if not ({QUEUED}): return None")
-        self.line(1, "near = [live.id]")
-        for field in ("live.next", "old.next", "live.previous", "old.previous"):
-            self.line(1, f"if {field} != 0 and {field} not in near: near.append({field})")
-        self.line(1, "for t in near:")
-        self.line(2, "for u in near:")
-        self.line(3, "if t == u: continue")
-        self.clauses(3, PAIRS, "t, u")
-        self.line(1, "return None")
-        self.line(0, "")
-
     def module(self) -> str:
         """The whole text."""
         self.copy()
         self.follow()
         for table in _TABLES:
             if table != "memory": self.about(table)
-        self.neighbours()
         for table in _TABLES: self.check(table)
         self.evaluate()
         text = "\n".join(self.lines)

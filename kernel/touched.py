@@ -11,7 +11,7 @@ from __future__ import annotations
 from typing import Final
 
 from kernel.invariants import INVARIANTS, Clause
-from kernel.objects import CLASSES, READY, TABLES
+from kernel.objects import CLASSES, TABLES
 
 Beyond = tuple[str, str, tuple[str, ...], tuple[str, ...]]
 
@@ -186,14 +186,9 @@ ITEMS: Final[dict[str, list[Clause]]] = {
     domain: [clause for clause in INVARIANTS.values() if clause.domain == (domain,)]
     for domain in {clause.domain[0] for clause in INVARIANTS.values()} if "." in domain
 }  # fmt: skip
-PAIRS: Final[list[Clause]] = [clause for clause in INVARIANTS.values() if clause.domain == ("thread", "thread")]
-PAIR_FIELDS: Final = ("state", "rank", "core", "endpoint")
-"""The fields of a thread that decide whether clauses about it and its neighbours hold."""
-QUEUED: Final = f"live.state == {READY} or live.endpoint != 0"
-"""What such a thread is, in terms of the object ``live``: in a queue."""
 KINDS: Final = {table: kind for kind, table in TABLES.items()}
 
 __all__ = [
     "BESIDE", "BEYOND", "BY_INDEX", "COARSER", "COUNTS", "FROM_ZERO", "ITEMS", "ITEM_OF", "KINDS", "LED_TO", "LONGEST",
-    "OBJECTS", "OF_OTHERS", "PAIRS", "PAIR_FIELDS", "QUEUED", "RANGES", "ROWS_BEYOND", "UNBOUNDED",
+    "OBJECTS", "OF_OTHERS", "RANGES", "ROWS_BEYOND", "UNBOUNDED",
 ]  # fmt: skip

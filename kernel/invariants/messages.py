@@ -1,6 +1,6 @@
 """Invariants of threads that wait with an endpoint, and of calls that wait for their reply.
 
-The queue of an endpoint is FIFO for the same three reasons as a run queue (``threads``).
+The queue of an endpoint is FIFO for the same reasons as a run queue (``threads``).
 """
 
 from __future__ import annotations
@@ -75,19 +75,6 @@ def message_queue(k: Kernel, t: int) -> bool:
     if b == 0: return E.tail == t
     B = k.thread[b]
     return k.page[b].kind == THREAD and B.endpoint == e and B.previous == t and E.tail != t
-
-
-@invariant("thread", "thread")
-def message_order(k: Kernel, t: int, u: int) -> bool:
-    """Of two threads in the queue of an endpoint, the one that ranks first has a successor that does not rank behind
-    the other."""
-    T = k.thread[t]
-    U = k.thread[u]
-    if t == u or T.endpoint == 0 or T.endpoint != U.endpoint: return True
-    if k.page[t].kind != THREAD or k.page[u].kind != THREAD: return True
-    if T.rank == U.rank: return False
-    if T.rank > U.rank: return True
-    return T.next != 0 and k.thread[T.next].rank <= U.rank
 
 
 @invariant("thread")

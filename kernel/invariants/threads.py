@@ -1,8 +1,8 @@
 """Invariants of threads, cores and run queues.
 
-A queue is FIFO because ranks grow along it.  Three clauses about one or two threads say so without an induction over
-the list: neighbours are linked both ways, in the order of their ranks (``thread_queue``), both ends are ends (``core_queue``), and
-nobody ranks between a thread and its successor (``queue_order``).
+A queue is FIFO because ranks grow along it, and a thread that joins it takes the next: neighbours are linked both ways
+in the order of their ranks (``thread_queue``), and both ends are ends (``core_queue``).  That nobody ranks before the
+head, behind the tail, or between a thread and its successor follows (``kernel.prove.lemmas``).
 
 Source: Atmosphere, section 4.1 (thread states, schedulers).
 """
@@ -69,19 +69,6 @@ def thread_queue(k: Kernel, t: int) -> bool:
     B = k.thread[b]
     if k.page[b].kind != THREAD or B.state != READY or B.core != T.core or B.previous != t: return False
     return R.tail != t
-
-
-@invariant("thread", "thread")
-def queue_order(k: Kernel, t: int, u: int) -> bool:
-    """Of two ready threads of a core, the one that ranks first has a successor that does not rank behind the other: the
-    queue is in the order of ranks, which are distinct."""
-    T = k.thread[t]
-    U = k.thread[u]
-    if t == u or T.state != READY or U.state != READY or T.core != U.core: return True
-    if k.page[t].kind != THREAD or k.page[u].kind != THREAD: return True
-    if T.rank == U.rank: return False
-    if T.rank > U.rank: return True
-    return T.next != 0 and k.thread[T.next].rank <= U.rank
 
 
 @invariant("thread")

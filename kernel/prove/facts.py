@@ -3,7 +3,8 @@ count, and what is said of virtual pages as four indices."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any
 
 from kernel import ledgers
 from kernel.prove import source
@@ -53,33 +54,50 @@ def prove_lemma(lemma: Lemma, timeout: float, seed: int = 0) -> Iterator[Goal]:
     """Tries to prove a lemma of an arbitrary object of any state with all invariants; where it has a measure, supposing
     it of the object's neighbour if its measure is less there, and not below 0."""
     solver = Solver(timeout, seed)
-    x: Integer = 0 if lemma.domain == ("memory",) else name("x")
-    claim = instance(lemma, x)
+    ids = _arbitrary(lemma)
+    claim = instance(lemma, *ids)
     solver.suppose(negate(claim))
     for used in lemma.using & LEMMAS.keys():
         if LEMMAS[used].domain == ("memory",): solver.suppose(instance(LEMMAS[used], 0))
     latest = [claim]
-    if lemma.neighbour:
+    for others in _supposed_of(lemma, ids):
         assert lemma.measure is not None
-        y = read(f"{lemma.domain[0]}.{lemma.neighbour}", x)
-        function = source.function(lemma.measure.__module__, lemma.measure.__name__)
-        at_x, at_y = (Evaluation(State()).call(function, View(NOW), at) for at in (x, y))
-        solver.suppose(implies(all_of((less(at_y, at_x), at_most(0, at_y))), instance(lemma, y)))
-        latest.append(instance(lemma, y))
+        here, there = _evaluated(lemma.measure, *ids), _evaluated(lemma.measure, *others)
+        solver.suppose(implies(all_of((less(there, here), at_most(0, there))), instance(lemma, *others)))
+        latest.append(instance(lemma, *others))
     known: set[object] = set()
-    goal = Goal(lemma.name, (x,), True, claim)
+    goal = Goal(lemma.name, ids, True, claim)
     for _ in range(ROUNDS):
         goal.status = solver.consistent()
         if goal.status == PROVED: break
         following = []
-        for clause, ids in about(reads_of(latest)):
-            if clause.name not in lemma.using or (clause, ids) in known: continue
-            known.add((clause, ids))
-            following.append(instance(clause, *ids))
+        for clause, about_ids in about(reads_of(latest)):
+            if clause.name not in lemma.using or (clause, about_ids) in known: continue
+            known.add((clause, about_ids))
+            following.append(instance(clause, *about_ids))
             solver.suppose(following[-1])
         latest = following
     if goal.status != PROVED: goal.counterexample = f"{lemma.name}: {claim!r}"
     yield goal
+
+
+def _arbitrary(lemma: Lemma) -> tuple[Integer, ...]:
+    first = lemma.domain[0]
+    if first == "memory": return (0,)
+    if len(lemma.domain) == 2: return name("x"), name("y")
+    return (name("x"), name("i")) if "." in first else (name("x"),)
+
+
+def _supposed_of(lemma: Lemma, ids: tuple[Integer, ...]) -> list[tuple[Integer, ...]]:
+    """The ids that a lemma is supposed of, where its measure is less."""
+    if lemma.hypotheses is not None: return list(_evaluated(lemma.hypotheses, *ids))
+    if not lemma.neighbour: return []
+    return [(read(f"{lemma.domain[0].partition('.')[0]}.{lemma.neighbour}", ids[0]), *ids[1:])]
+
+
+def _evaluated(function: Callable[..., Any], *ids: Integer) -> Any:
+    """A function of lemmas on terms."""
+    return Evaluation(State()).call(source.function(function.__module__, function.__name__), View(NOW), *ids)
 
 
 def lemmas_in_order() -> list[Lemma]:

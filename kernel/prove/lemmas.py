@@ -22,20 +22,24 @@ class Lemma(Clause):
 
     using: frozenset[str] = frozenset()
     neighbour: str = ""
-    measure: Callable[[Kernel, int], int] | None = None
+    measure: Callable[..., int] | None = None
+    hypotheses: Callable[..., tuple[tuple[int, ...], ...]] | None = None
+    """Where one neighbour is not enough: the ids that it is supposed of."""
 
 
 LEMMAS: Final[dict[str, Lemma]] = {}
 
 
 def lemma(
-    domain: str, *using: str, neighbour: str = "", measure: Callable[[Kernel, int], int] | None = None
-) -> Callable[[Predicate], Predicate]:
+    domain: str | tuple[str, str], *using: str, neighbour: str = "", measure: Callable[..., int] | None = None,
+    hypotheses: Callable[..., tuple[tuple[int, ...], ...]] | None = None,
+) -> Callable[[Predicate], Predicate]:  # fmt: skip
     """Registers a lemma over the ids of ``domain``."""
+    over = domain if isinstance(domain, tuple) else (domain,)
 
     def register(predicate: Predicate) -> Predicate:
         name = predicate.__name__
-        LEMMAS[name] = Lemma(name, (domain,), predicate, frozenset(using), neighbour, measure)
+        LEMMAS[name] = Lemma(name, over, predicate, frozenset(using), neighbour, measure, hypotheses)
         return predicate
 
     return register
@@ -133,6 +137,46 @@ def last_ranks_last(k: Kernel, t: int) -> bool:
     T = k.thread[t]
     if not live(k, t, THREAD) or T.endpoint == 0: return True
     return T.rank <= k.thread[k.endpoint[T.endpoint].tail].rank
+
+
+def both_ranks(k: Kernel, t: int, u: int) -> int:
+    """How far two threads are from where their queue begins, together."""
+    return k.thread[t].rank + k.thread[u].rank
+
+
+def before_them(k: Kernel, t: int, u: int) -> tuple[tuple[int, int], ...]:
+    """The pairs of two threads and those before them, of which what is said of the two is supposed."""
+    a, b = k.thread[t].previous, k.thread[u].previous
+    return (t, b), (b, t), (a, b), (b, a)
+
+
+@lemma(
+    ("thread", "thread"), "thread_queue", "core_queue", "nothing_at_0", "head_ranks_first",
+    measure=both_ranks, hypotheses=before_them,
+)  # fmt: skip
+def queue_order(k: Kernel, t: int, u: int) -> bool:
+    """Of two ready threads of a core, the one that ranks first has a successor that does not rank behind the other: the
+    queue is in the order of ranks, which are distinct."""
+    T = k.thread[t]
+    U = k.thread[u]
+    if t == u or T.state != READY or U.state != READY or T.core != U.core: return True
+    if not live(k, t, THREAD) or not live(k, u, THREAD): return True
+    if T.rank == U.rank: return False
+    return T.rank > U.rank or (T.next != 0 and k.thread[T.next].rank <= U.rank)
+
+
+@lemma(
+    ("thread", "thread"), "message_queue", "endpoint_queue", "nothing_at_0", "first_ranks_first",
+    measure=both_ranks, hypotheses=before_them,
+)  # fmt: skip
+def message_order(k: Kernel, t: int, u: int) -> bool:
+    """The same of two threads in the queue of an endpoint."""
+    T = k.thread[t]
+    U = k.thread[u]
+    if t == u or T.endpoint == 0 or T.endpoint != U.endpoint: return True
+    if not live(k, t, THREAD) or not live(k, u, THREAD): return True
+    if T.rank == U.rank: return False
+    return T.rank > U.rank or (T.next != 0 and k.thread[T.next].rank <= U.rank)
 
 
 def leads(k: Kernel, q: int, i: int, x: int) -> bool:

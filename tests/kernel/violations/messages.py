@@ -80,7 +80,7 @@ def ring_that_no_endpoint_leads_to(scene: Scene) -> None:
         A.next = A.previous = B.id
 
 
-@violates("message_order")
+@violates("message_queue")
 def later_message_ranks_first(scene: Scene) -> None:
     A, B = scene.k.thread[scene.senders[1]], scene.k.thread[scene.senders[0]]
     C = scene.k.thread[scene.senders[2]]

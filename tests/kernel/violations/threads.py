@@ -71,13 +71,13 @@ def ring_that_no_core_leads_to(scene: Scene) -> None:
         A.next = A.previous = B.id
 
 
-@violates("queue_order")
+@violates("thread_queue")
 def later_thread_ranks_first(scene: Scene) -> None:
     B, C = scene.k.thread[scene.queue[1]], scene.k.thread[scene.queue[2]]
     B.rank, C.rank = C.rank, B.rank
 
 
-@violates("queue_order")
+@violates("thread_queue")
 def two_threads_of_one_rank(scene: Scene) -> None:
     scene.k.thread[scene.queue[1]].rank = scene.k.thread[scene.queue[2]].rank
 
