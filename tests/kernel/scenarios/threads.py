@@ -271,6 +271,13 @@ def other_waits_for_a_process(w: World) -> Arguments:
     t, u, slot, generation = joinable(w)
     _, child_slot, child = w.child(t)
     w.do("process_wait", w.run(u), child_slot, child)
+    return (w.run(t), slot, generation)
+
+
+@case("thread_kill", "EINVAL")
+def killer_that_does_not_run(w: World) -> Arguments:
+    t, _, slot, generation = joinable(w)
+    w.do("thread_yield", w.run(t))
     return (t, slot, generation)
 
 
