@@ -12,3 +12,20 @@
 
 Together: whatever programs do, a processor finds at every address of every process exactly what its map has.
 """
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from kernel.prove.hardware.obligation import Obligation
+
+
+def obligations() -> Iterator[Obligation]:
+    """Everything that is proved here."""
+    from kernel.prove.hardware import agreement, changes  # these run transitions: only where proofs are made
+
+    yield from agreement.obligations()
+    yield from changes.obligations()
+
+
+__all__ = ["obligations"]
