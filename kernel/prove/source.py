@@ -21,6 +21,9 @@ CONSULTED: Final[set[tuple[str, str]]] = set()
 """The names, by module, whose meaning was asked for: what a result depends on (kernel.prove.results)."""
 
 
+_PLANTED: Final[dict[str, str]] = {}
+
+
 @dataclass(frozen=True, eq=False)
 class Function:
     """A function of the kernel."""
@@ -54,7 +57,7 @@ class Module:
         self.name = name
         path = ROOT.joinpath(*name.split("."))
         self.path = path / "__init__.py" if path.is_dir() else path.with_suffix(".py")
-        self.text = self.path.read_text("utf-8")
+        self.text = _PLANTED.get(name) or self.path.read_text("utf-8")
         self.functions: dict[str, Function] = {}
         self.imported: dict[str, tuple[str, str]] = {}
         for node in ast.parse(self.text, str(self.path)).body:
@@ -86,6 +89,13 @@ def _is_module(name: str) -> bool:
 def module(name: str) -> Module:
     """The module of this name."""
     return Module(name)
+
+
+def plant(name: str, text: str) -> None:
+    """From here on this is the text of a module, to see what proofs say of it.  What was evaluated before of functions
+    that the module has stays as it was: this is for the modules of transitions."""
+    _PLANTED[name] = text
+    module.cache_clear()
 
 
 def function(module_name: str, name: str) -> Function:

@@ -19,8 +19,10 @@ from kernel.prove.source import Function
 from kernel.prove.state import State
 from kernel.prove.terms import (
     ALL,
+    NAME,
     RANGES,
     RANGES_OF_DIGITS,
+    READ,
     Facts,
     Integer,
     Term,
@@ -33,6 +35,7 @@ from kernel.prove.terms import (
     less,
     name,
     negate,
+    parts_of,
     read,
     show,
 )  # fmt: skip
@@ -153,7 +156,9 @@ class Step:
 
 def _cases(step: Step, supposed: tuple[Truth, ...], splits: int) -> list[tuple[Truth, ...]]:
     if not step.state.writes: return []
-    open_now = {condition: writes for condition, writes in step.open.items() if writes >= LEAST}
+    # A name that was made on the way may stand for something else where the step is run again.
+    open_now = {condition: writes for condition, writes in step.open.items()
+                if writes >= LEAST and not _made_on_the_way(condition)}  # fmt: skip
     if splits == 0 or sum(map(len, step.state.writes.values())) <= ENOUGH or not open_now: return [supposed]
     most = max(open_now, key=lambda condition: open_now[condition])
     found = []
@@ -161,6 +166,16 @@ def _cases(step: Step, supposed: tuple[Truth, ...], splits: int) -> list[tuple[T
         more = (*supposed, holds)
         found += _cases(Step(step.function, step.contracts, pruned=True, supposing=more), more, splits - 1)
     return found
+
+
+def _made_on_the_way(condition: Term) -> bool:
+    """True if a term has names that running the step made, or what the allocator left."""
+    todo: list[Term] = [condition]
+    while todo:
+        term = todo.pop()
+        if term.op in (NAME, READ) and ("'" in str(term.args[0]) or "#" in str(term.args[0])): return True
+        todo.extend(parts_of(term))
+    return False
 
 
 class Known:
