@@ -7,6 +7,7 @@ allocator       each function of the page allocator keeps its contract
 facts           the lemmas; what ledgers are because they count; virtual pages as four indices
 boot            the state that a machine starts with has every invariant
 hardware        what the processor's page walk makes of the tables (kernel.prove.hardware)
+isolation       noninterference of two containers, and their mediator (kernel.prove.isolation)
 ==============  =====================================================================================================
 """
 
@@ -22,6 +23,7 @@ from kernel.prove.contracts import CONTRACTS
 from kernel.prove.evaluator import NotUnderstood
 from kernel.prove.goals import Goal
 from kernel.prove.hardware.obligation import Obligation
+from kernel.prove.isolation import obligations as noninterference
 from kernel.prove.lemmas import LEMMAS
 from kernel.prove.solver import PROVED, REFUTED, UNKNOWN
 from kernel.prove.steps import INDICES, Known, Step, transitions
@@ -191,6 +193,11 @@ def of_hardware(obligations: Iterable[Obligation], sources: tuple[str, ...]) -> 
         yield Task("hardware", obligation.name, obligation.group, obligation.says, prove, sources)
 
 
+def _of_isolation() -> Iterator[Task]:
+    for its in noninterference.obligations():
+        yield Task("isolation", its.about, its.what, its.says, its.attempt)
+
+
 def tasks() -> list[Task]:
     """Everything that is to be proved of the kernel; names are unique."""
     found = [task for name in transitions() for task in of_transition(name)]
@@ -201,6 +208,7 @@ def tasks() -> list[Task]:
     # What else the hardware's proofs run than the evaluator consults is the engine's.
     of = getattr(hardware, "obligations", None)
     if of is not None: found += of_hardware(of(), ())
+    found += _of_isolation()
     return found
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from functools import cache
-from typing import Final
+from typing import ClassVar, Final
 
 from kernel.invariants import INVARIANTS
 from kernel.journaled import TRANSITIONS
@@ -181,15 +181,18 @@ def _made_on_the_way(condition: Term) -> bool:
 class Known:
     """A solver that knows a step, and instances of the invariants around what it reads."""
 
+    SOLVER: ClassVar[type[Solver]] = Solver
+
     def __init__(
         self, step: Step, timeout: float, seed: int = 0, only: frozenset[str] | None = None, supposing: Truth = True,
-        agreed: int | None = None,
+        agreed: int | None = None, without: frozenset[str] = frozenset(),
     ) -> None:
         """``only``: the invariants that hold, if not all; ``agreed``: how many of the calls that were taken at their
-        contracts kept these, if not all."""
+        contracts kept these, if not all; ``without``: the invariants that are not made use of."""
         self.step = step
         self._only = only
-        self.solver = Solver(timeout, seed)
+        self._without = without
+        self.solver = self.SOLVER(timeout, seed)
         self._levels: list[dict[object, None]] = [{}]
         self._named = 0
         suppose = self.solver.suppose
@@ -197,7 +200,7 @@ class Known:
         if step.refusing:
             suppose(step.refusal)
             if not step.within: suppose(step.outside())
-        for argument, (least, most) in RANGES.items():
+        for argument, (least, most) in list(RANGES.items()):
             suppose(at_most(least, argument))
             suppose(at_most(argument, most))
         suppose(equal(read("page.kind", 0), 0))
@@ -240,7 +243,7 @@ class Known:
         about_these: list[Truth] = []
         reads = list(reads)
         for clause, ids in about(reads):
-            if self._only is not None and clause.name not in self._only: continue
+            if clause.name in self._without or (self._only is not None and clause.name not in self._only): continue
             truth = instance(clause, *ids)
             about_these.append(truth)
             if not self._new((clause, ids)): continue

@@ -56,10 +56,27 @@ ASSUMPTIONS: Final = (
         "kvm", "KVM, the processor and the host's Linux do as documented",
         "outside this project; `aerostat doctor` tries what is relied on",
     ),
+    Assumption(
+        "set-up", "the host and the ancestors of A and B connect neither with the other, nor with anybody that gives "
+        "or takes more than words, once they are isolated",
+        "they set the machine up, and who does can undo it; of their steps only those on one side are in the proof",
+    ),
+    Assumption(
+        "callers", "kernel/calls makes transitions for A with the arguments that kernel/prove/isolation/actors.py "
+        "supposes: its own process, container or device, one it has a handle to, or that of a thread it meets",
+        "by reading; whom a thread of A can meet is proved",
+    ),
+    Assumption(
+        "renaming", "two states that look alike to A but for page numbers may be given the same ones",
+        "each transition is checked to use them as names alone; results are proved without this",
+    ),
 )  # fmt: skip
 """Of the proofs in kernel/prove."""
 
 NOT_PROVED: Final = (
+    "noninterference of quota_merge and giant_merge: whether a quota's pages become a block again depends on whether "
+    "a block is whole in the machine, which a container learns by container_query",
+    "noninterference of schedule and preempt but for local respect: which thread a shared core runs next is time",
     "time: how long anything takes, and what can be learnt from that",
     "that what is waited for comes: fairness of locks and queues, the end of long calls (bounded steps, by tests)",
     "kernel/calls: arguments become transitions there; each transition is proved for all arguments, the order is not",
