@@ -27,6 +27,8 @@ from kernel.prove.results import Results, longest_first
 
 NOT_PROVED: Final = 1
 """The exit status where something is not proved."""
+SAVING: Final = 20.0
+"""Seconds after which results are written to their file, while others are waited for."""
 HYPERVISOR: Final = ("hv", "abi")
 """What proofs about the hypervisor's functions depend on."""
 
@@ -109,7 +111,7 @@ def prove(
     tasks: Sequence[Task], jobs: int, timeout: float, seed: int = 0, cached: bool = True, quiet: bool = True
 ) -> Run:
     """Proves these tasks, on so many processes, with so many seconds for each question to z3."""
-    started = time.perf_counter()
+    started = saved = time.perf_counter()
     results = Results(seed, used=cached)
     reports: dict[str, Report] = {}
     left = []
@@ -123,6 +125,9 @@ def prove(
             for task, report in run_all(longest_first(left, results), jobs, timeout, seed):
                 reports[task.name] = report
                 results.keep(task, report)
+                if time.perf_counter() - saved > SAVING:
+                    results.save()
+                    saved = time.perf_counter()
                 show(task, report)
         finally:
             if left: results.save()

@@ -3,8 +3,10 @@ before it in the same process."""
 
 from __future__ import annotations
 
+import ctypes
 import gc
 import multiprocessing
+import signal
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -16,6 +18,7 @@ from kernel.prove import source
 from kernel.prove.obligations import Outcome, Report, Task, run
 from kernel.prove.solver import UNKNOWN
 
+PR_SET_PDEATHSIG: Final = 1
 LONGEST: Final = 1800.0
 """Seconds after which a task is given up."""
 
@@ -29,6 +32,7 @@ class _Running:
 
 
 def _child(task: Task, timeout: float, seed: int, result: Connection) -> None:
+    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)  # nobody would want the result of an orphan
     gc.disable()  # terms are never garbage
     source.CONSULTED.clear()
     report = run(task, timeout, seed)

@@ -8,6 +8,7 @@ import pytest
 
 from kernel.prove import source
 from kernel.prove.source import Function
+from kernel.prove.steps import transitions
 
 
 def plant(monkeypatch: pytest.MonkeyPatch, module: str, function: str, right: str, wrong: str) -> None:
@@ -17,4 +18,6 @@ def plant(monkeypatch: pytest.MonkeyPatch, module: str, function: str, right: st
     assert text.count(right) == 1, text
     tree = ast.parse(text.replace(right, wrong)).body[0]
     assert isinstance(tree, ast.FunctionDef)
-    monkeypatch.setitem(found, function, Function(module, function, tree))
+    planted = Function(module, function, tree)
+    monkeypatch.setitem(found, function, planted)
+    if function in transitions(): monkeypatch.setitem(transitions(), function, planted)

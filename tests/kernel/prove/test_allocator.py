@@ -1,4 +1,4 @@
-"""The allocator's contracts: kept by its functions, and called where they allow; mistakes on either side are refuted."""
+"""The allocator's contracts: kept by its functions, and called where they allow; mistakes on either side are found."""
 
 from __future__ import annotations
 
