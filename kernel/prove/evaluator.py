@@ -555,6 +555,7 @@ class Evaluation:
         if isinstance(b, int):
             if op is ast.FloorDiv: return quotient(a, b)
             if op is ast.Mod: return remainder(a, b)
+            if op is ast.Pow and isinstance(a, int): return a**b
             if op is ast.LShift: return multiply(a, 1 << b)
             if op is ast.RShift: return quotient(a, 1 << b)
             if op is ast.BitAnd: return _bits(a, b)

@@ -103,8 +103,8 @@ def run(task: Task, timeout: float, seed: int = 0) -> Report:
 
 
 def _step(name: str) -> Step:
-    """A transition where it writes.  Of those on address spaces no way is closed beforehand: what decides there is in the
-    tables, and the oracle only takes from the solver what it can use."""
+    """A transition where it writes.  Of those on address spaces no way is closed beforehand: what decides there is in
+    the tables, and the oracle only takes from the solver what it can use."""
     function = transitions()[name]
     return Step(function, pruned=not INDICES.keys() & set(function.parameters))
 

@@ -10,9 +10,10 @@ from typing import ClassVar, Final
 from kernel.invariants import INVARIANTS
 from kernel.journaled import TRANSITIONS
 from kernel.prove import source
+from kernel.prove.contracts import KEPT
 from kernel.prove.counting import at_least_one, items_of, never_negative, some_others, witnesses
 from kernel.prove.evaluator import NOW, Evaluation, View
-from kernel.prove.instances import PAIR_CLAUSES, about, digit_facts, instance, reads_of
+from kernel.prove.instances import OBJECT_CLAUSES, PAIR_CLAUSES, about, digit_facts, evaluate, instance, reads_of
 from kernel.prove.oracle import InvariantOracle
 from kernel.prove.solver import Solver
 from kernel.prove.source import Function
@@ -257,6 +258,25 @@ class Known:
             for truth in truths: self.solver.suppose(truth)
         for truth in never_negative(reads): self.solver.suppose(truth)
         return about_these
+
+    def around_later(self, reads: Iterable[Term]) -> list[Truth]:
+        """Supposes the allocator's invariants after a call of it, of what is read there.  Returns them."""
+        after = {str(agreement.after): agreement for agreement in self.step.agreements}
+        state = self.step.state
+        found: list[Truth] = []
+        for term in reads:
+            field, _, moment = str(term.args[0]).partition("#")
+            agreement = after.get(moment)
+            if agreement is None or field.startswith("ledger."): continue
+            for clause in OBJECT_CLAUSES.get(field.partition(".")[0], ()):
+                if clause.name not in KEPT or not self._new((clause, term.args[1], moment)): continue
+                facts, state.facts = state.facts, Facts(state.facts)
+                state.facts.learn(agreement.condition)
+                held = evaluate(clause, state, term.args[1], moment=agreement.after)
+                state.facts = facts
+                found.append(implies(agreement.condition, held))
+                self.solver.suppose(found[-1])
+        return found
 
     def around_pairs(self, reads: Iterable[Term]) -> None:
         """Supposes the clauses about pairs of all threads whose place in a queue is read here or in the step."""

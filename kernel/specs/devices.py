@@ -34,8 +34,6 @@ from kernel.specs.endpoints import (
 from kernel.specs.handles import allows, handle_closed, handle_opened, handle_room, named
 from kernel.specs.quotas import charged, page_becomes
 
-TABLE_OF = {DEVICE: "device", DOMAIN: "domain"}
-
 
 def held(old: State, s: int, slot: int, generation: int, kind: int) -> int:
     """The device or domain that process s names by a slot and generation, 0 if none."""
@@ -79,10 +77,12 @@ def passed(old: State, new: State, f: Frame, s: int, slot: int, rights: int, d: 
     if kind == ENDPOINT:
         badge = old.process[s].handle_badge[slot]
         return counted(old, new, f, o, rights, 1) and endpoint_handle_opened(old, new, f, d, value, o, rights, badge)
-    table = TABLE_OF[kind]
-    f.may(table, o, "holder", "holder_slot")
-    now = getattr(new, table)[o]
-    if now.holder != d or now.holder_slot != value % 65536: return False
+    if kind == DEVICE:
+        f.may("device", o, "holder", "holder_slot")
+        if new.device[o].holder != d or new.device[o].holder_slot != value % 65536: return False
+    else:
+        f.may("domain", o, "holder", "holder_slot")
+        if new.domain[o].holder != d or new.domain[o].holder_slot != value % 65536: return False
     if not handle_closed(old, new, f, s, slot) or not handle_opened(old, new, f, d, value, o): return False
     return charge_moved(old, new, f, o, old.process[d].container)
 

@@ -94,10 +94,16 @@ def tables_left_empty(old: State, s: int, w: int, d: int, v: int, tables: tuple[
     to v in process d."""
     count = 0
     for x in tables:
-        span = 512 if old.table[x].level == 1 else 512 * 512 if old.table[x].level == 2 else 512 * 512 * 512
-        if old.table[x].used != 1 or (s == d and v // span == w // span): return count
+        if old.table[x].used != 1 or (s == d and translates_both(old.table[x].level, v, w)): return count
         count += 1
     return count
+
+
+def translates_both(level: int, v: int, w: int) -> bool:
+    """A table of this level that translates one of two virtual pages translates the other as well."""
+    if level == 1: return v // 512 == w // 512
+    if level == 2: return v // 512**2 == w // 512**2
+    return v // 512**3 == w // 512**3
 
 
 def granted(
