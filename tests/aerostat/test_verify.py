@@ -12,6 +12,7 @@ from aerostat.cli import main
 from kernel.prove import trusted
 from tests.kernel.prove.planted import plant
 
+
 @pytest.fixture(autouse=True)
 def cache(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """A cache folder of the test's own."""
@@ -59,4 +60,4 @@ def test_the_papers_tables() -> None:
     rows = [line.split() for line in said.splitlines()]
     assert ["Atmosphere", "3m29", "1m07", "(8)", "15701", "4937", "3.18"] in rows
     ours = [row for row in rows if row[:1] == ["aerostat"]]
-    assert ours[1][1:4] == ["3m00", "1m40", "(2)"]
+    assert ours[-1][1:4] == ["3m00", "1m40", "(2)"]
