@@ -1,4 +1,4 @@
-"""The allocator's contracts: kept by its functions, and called where they allow; mistakes on either side are found."""
+"""The allocator's contracts: kept by its functions, called where they allow; mistakes on either side are refuted."""
 
 from __future__ import annotations
 
