@@ -37,6 +37,11 @@ def below(k: Kernel, a: int, b: int, d: int, side: Side, c: int) -> bool:
     return c != a and on_container(k, a, b, d, side, c)
 
 
+def ending(k: Kernel, a: int, b: int, d: int, side: Side, c: int) -> bool:
+    """Container c is of A; if it is A itself, whoever ended it takes the step."""
+    return on_container(k, a, b, d, side, c)
+
+
 def for_container(k: Kernel, a: int, b: int, d: int, side: Side, c: int) -> bool:
     """Container c is of A, or one that a thread of A met: not of B."""
     return k.page[c].kind == CONTAINER and side_of(k, a, b, d, c) != B
@@ -111,7 +116,7 @@ PROCESS_STEPS: Final = (
 
 QUOTA_STEPS: Final = ("quota_split", "quota_merge", "giant_split", "giant_merge")
 CONTAINER_STEPS: Final = (
-    "container_close", "container_end", "container_finish", "container_spawn", "process_spawn", "device_add",
+    "container_close", "container_spawn", "process_spawn", "device_add",
 )  # fmt: skip
 SHARING_STEPS: Final = ("share_page", "share_block", "share_giant", "grant_page", "grant_block", "grant_giant")
 
@@ -120,6 +125,7 @@ ACTORS: Final[dict[str, tuple[Actor, tuple[str, ...]]]] = {
     **dict.fromkeys(SHARING_STEPS, (two_processes, ("s", "d"))),
     **dict.fromkeys(QUOTA_STEPS, (for_container, ("c",))),
     **dict.fromkeys(CONTAINER_STEPS, (on_container, ("c",))),
+    **dict.fromkeys(("container_end", "container_finish"), (ending, ("c",))),
     **dict.fromkeys(("core_give", "core_return"), (below, ("c",))),
     **dict.fromkeys(("device_remove", "device_release"), (on_device, ("o",))),
     **dict.fromkeys(("domain_unmap", "domain_release"), (on_domain, ("m",))),
@@ -137,8 +143,8 @@ ACTORS: Final[dict[str, tuple[Actor, tuple[str, ...]]]] = {
 A."""
 
 
-WITHIN: Final[dict[Actor, Actor]] = {for_container: on_container, two_processes: both_processes}
-"""What is supposed instead, where the step is to be one of A alone, which meets nobody."""
+WITHIN: Final[dict[Actor, Actor]] = {for_container: on_container, two_processes: both_processes, ending: below}
+"""What is supposed instead, where the step is to be one of A alone, which meets nobody and is not ended itself."""
 
 
 def actor_of(transition: str, alone: bool = False) -> tuple[Actor, tuple[str, ...]]:

@@ -12,7 +12,7 @@ from kernel.objects import CONTAINER
 from kernel.prove import source
 from kernel.prove.contracts import KEPT
 from kernel.prove.evaluator import NOW, Evaluation, View, truth
-from kernel.prove.instances import PLACES, substitute
+from kernel.prove.instances import PLACES, reads_of, substitute
 from kernel.prove.isolation.consequences import LEMMAS, nothing
 from kernel.prove.isolation.statements import STATEMENTS, A, Statement
 from kernel.prove.state import BEFORE, ROWS, State
@@ -92,6 +92,7 @@ class Surroundings(Known):
             step, timeout, seed, supposing=all_of((apart(), supposing)),
             without=INSIDE | self.unused(step),
         )
+        self.around(reads_of([supposing]))
 
     @staticmethod
     def unused(step: Step) -> frozenset[str]:
