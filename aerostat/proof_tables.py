@@ -37,7 +37,7 @@ def tables(seconds: float, cpu: float, jobs: int, page_table_cpu: float, cached:
     text += ["", "Lines of aerostat's kernel; " + lines.RULE + ":"]
     counted = lines.counted()
     text += [f"  {part:58}{count:6}" for part, count in counted.items()]
-    text.append("Proof: specifications, invariants and hints.  Code: transitions, objects, storage, boot.")
+    text.append("Proof: specifications, invariants, hints, noninterference. Code: transitions, objects, boot.")
     with_calls = counted["calls (arguments to transitions; not counted as proved)"]
     text.append(f"(With the calls as code, the ratio is {kernel.proof / (kernel.executable + with_calls):.2f}.)")
     return "\n".join(text)

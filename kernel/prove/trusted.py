@@ -7,7 +7,7 @@ from typing import Final
 from kernel.prove.hardware.obligation import Assumption
 
 ASSUMPTIONS: Final = (
-    Assumption("z3", "what z3 finds unsatisfiable is", "a pinned release, used by many; 10 seeds agree (`make soak`)"),
+    Assumption("z3", "what z3 finds unsatisfiable is", "a pinned release, used by many; `make soak`: 10 seeds"),
     Assumption(
         "evaluator", "kernel/prove/evaluator.py means by the kernel's Python what CPython does",
         "it refuses what it does not know, and is tested against runs of the kernel on random states",
