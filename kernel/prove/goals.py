@@ -11,9 +11,11 @@ from kernel.prove.addresses import uniqueness
 from kernel.prove.counterexample import describe
 from kernel.prove.counting import items_of, together
 from kernel.prove.instances import reads_of
+from kernel.prove.replay import replay
 from kernel.prove.solver import PROVED, REFUTED, UNKNOWN
 from kernel.prove.steps import DIGITS, RANKED, Known
 from kernel.prove.terms import Integer, Truth, add, any_of, name, negate
+from kernel.specs import SPECIFICATIONS
 
 ROUNDS: Final = 3
 """How many times the invariants around what was read last are added before a goal is given up."""
@@ -104,7 +106,9 @@ def _try(known: Known, goal: Goal, describing: bool = False) -> None:
     known.solver.enter()
     known.solver.suppose(negate(goal.after))
     goal.status = known.solver.consistent()
-    if describing and goal.status == REFUTED: goal.counterexample = describe(known, goal.after, goal.ids)
+    if describing and goal.status == REFUTED:
+        goal.counterexample = describe(known, goal.after, goal.ids)
+        if known.step.name in SPECIFICATIONS: goal.counterexample += f"\n  {replay(known, goal.after)}"
     known.solver.leave()
 
 

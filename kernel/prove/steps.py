@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator
 from functools import cache
 from typing import ClassVar, Final
 
-from kernel.invariants import INVARIANTS
+from kernel.invariants import INVARIANTS, Clause
 from kernel.journaled import TRANSITIONS
 from kernel.prove import source
 from kernel.prove.contracts import KEPT
@@ -232,6 +232,12 @@ class Known:
         self.solver.leave()
         self._levels.pop()
         self._named = self._before
+
+    def given(self) -> Iterator[tuple[Clause, tuple[Integer, ...]]]:
+        """The invariants, of these objects, that the solver has been told."""
+        for level in self._levels:
+            for key in level:
+                if isinstance(key, tuple) and len(key) == 2 and isinstance(key[1], tuple): yield key
 
     def _new(self, key: object) -> bool:
         if any(key in level for level in self._levels): return False

@@ -1,0 +1,48 @@
+"""A counterexample is tried in a kernel: one that the invariants rule out is told from one that shows what happens."""
+
+from __future__ import annotations
+
+from kernel.objects import READY, RUNNING
+from kernel.prove.goals import arbitrary
+from kernel.prove.instances import reads_of
+from kernel.prove.replay import Replay, built, replay
+from kernel.prove.solver import REFUTED
+from kernel.prove.steps import Known, Step, transitions
+from kernel.prove.terms import Truth, equal, negate, read
+
+
+def tried(transition: str, goal: Truth, known: Known) -> Replay:
+    known.solver.suppose(negate(goal))
+    assert known.solver.consistent() == REFUTED
+    return replay(known, goal)
+
+
+def test_a_call_does_in_the_kernel_what_the_model_says() -> None:
+    """That yielding leaves every thread's state as it was is refuted by a thread that yields."""
+    step = Step(transitions()["thread_yield"], pruned=True)
+    (t,) = step.arguments
+    goal = equal(step.state.read("thread.state", t), read("thread.state", t))
+    found = tried("thread_yield", goal, Known(step, 20.0))
+    assert found.result == 0
+    assert str(found)
+
+
+def test_a_state_that_cannot_be_is_spurious() -> None:
+    """A solver that was told no invariant finds a running thread that is on no core."""
+    step = Step(transitions()["thread_yield"])
+    known = Known(step, 20.0, only=frozenset())
+    (t,) = step.arguments
+    found = tried("thread_yield", negate(equal(read("thread.process", t), 0)), known)
+    assert found.spurious
+    assert "spurious" in str(found)
+
+
+def test_a_kernel_holds_what_was_read() -> None:
+    step = Step(transitions()["thread_yield"])
+    known = Known(step, 20.0)
+    assert known.solver.consistent() == REFUTED
+    (t,) = step.arguments
+    state = read("thread.state", t)
+    k = built(known.solver, [state, *reads_of([*arbitrary(("thread",))])])
+    value = known.solver.values([t, state])
+    assert k.thread[value[t]].state == value[state] == RUNNING != READY
