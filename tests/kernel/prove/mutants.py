@@ -37,6 +37,7 @@ from tests.kernel.world import World
 
 GOAL: Final = 0.98
 MANY: Final = 1 << 30
+LATE: Final = "unknown: not proved in time"
 
 
 @dataclass(frozen=True)
@@ -64,6 +65,11 @@ class Finding:
     check: str = ""
     seen: bool = False
     """It did something else than the sound transition in some call."""
+
+    @property
+    def noticed(self) -> bool:
+        """The proofs tell it from the sound transition: not those that came to no end, nor those that cannot begin."""
+        return bool(self.proofs) and self.proofs != LATE and not self.proofs.endswith(", evaluation")
 
 
 def all_mutants() -> list[Mutant]:
@@ -155,9 +161,8 @@ def tried(mutant: Mutant, timeout: float, calls: int, longest: float) -> Finding
     if function is None: return None
     code = source(mutant.module).splitlines()[line - 1].strip()
     finding = Finding(mutant, f"{mutant.module}.py:{line} {mutant.kind}: {code}")
-    late = "unknown: not proved in time"
     proved = _apart(lambda: proofs(mutant, function, text, timeout), longest)
-    finding.proofs = late if proved is None else str(proved)
+    finding.proofs = LATE if proved is None else str(proved)
     ran = _apart(lambda: check(mutant, function, text, calls), longest)
     if isinstance(ran, tuple): finding.seen, finding.check = ran
     elif isinstance(ran, str): finding.seen, finding.check = True, ran
@@ -190,7 +195,7 @@ def _send(work: Callable[[], object], there: Connection) -> None:
 
 def table(findings: Sequence[Finding]) -> tuple[list[str], float]:
     """The figures as lines, and the share that something notices of what makes a difference."""
-    counted = Counter((bool(finding.proofs), bool(finding.check)) for finding in findings)
+    counted = Counter((finding.noticed, bool(finding.check)) for finding in findings)
     lines = [f"{'proofs':>8} {'check':>8} {'mutants':>8}"]
     for by_proofs in (True, False):
         for by_check in (True, False):
@@ -198,8 +203,8 @@ def table(findings: Sequence[Finding]) -> tuple[list[str], float]:
             lines.append(f"{words[0]:>8} {words[1]:>8} {counted[by_proofs, by_check]:>8}")
     refuted = sum(finding.proofs.startswith("refuted") for finding in findings)
     lines.append(f"of those that proofs notice, {refuted} are refuted, the rest unknown")
-    unseen = [f for f in findings if not f.proofs and not f.check]
-    same = [f for f in unseen if not f.seen or f.place.rpartition(": ")[2] in HARMLESS]
+    unseen = [f for f in findings if not f.noticed and not f.check]
+    same = [f for f in unseen if (not f.seen and not f.proofs) or f.place.rpartition(": ")[2] in HARMLESS]
     lines.append(f"{len(same)} are proved, and do nothing else in any call (or what is known to be harmless)")
     rest = len(findings) - len(same)
     return lines, (rest - (len(unseen) - len(same))) / rest if rest else 1.0
