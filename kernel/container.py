@@ -103,8 +103,7 @@ def container_query(k: Kernel, t: int, slot: int, generation: int, what: int) ->
     c = k.process[k.thread[t].process].container
     if slot != 0 or generation != 0:
         c = object_of(k, k.thread[t].process, slot, generation)
-        if c == 0: return -ESRCH
-        if k.page[c].kind != CONTAINER: return -ESRCH
+    if k.page[c].kind != CONTAINER: return -ESRCH
     C = k.container[c]
     if what == PAGES_LEFT: return C.pages
     if what == PAGES_USED: return C.used_pages

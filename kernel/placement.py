@@ -69,8 +69,7 @@ def thread_affinity(k: Kernel, t: int, slot: int, generation: int, i: int) -> in
     u = t
     if slot != 0 or generation != 0:
         u = object_of(k, k.thread[t].process, slot, generation)
-        if u == 0: return -ESRCH
-        if k.page[u].kind != THREAD: return -ESRCH
+    if k.page[u].kind != THREAD: return -ESRCH
     if k.thread[u].state == DEAD: return -ECHILD
     A = k.container[k.container[k.process[k.thread[u].process].container].cores_of]
     if i < 0 or i >= A.core_count: return -EINVAL

@@ -32,6 +32,7 @@ def process_charge(k: Kernel, s: int) -> bool:
     if S.state != 0 or S.status != 0 or S.container != 0 or S.hosted != 0 or S.thread_count != 0: return False
     if S.holder != 0 or S.holder_slot != 0 or S.waiter != 0: return False
     if S.parent != 0 or S.position != 0 or S.child_count != 0 or S.killed != 0 or S.born != 0: return False
+    if S.mappings != 0 or S.handle_count != 0: return False
     return S.handle_opened == 0 and S.handle_carved == 0 and S.handle_listed == 0
 
 

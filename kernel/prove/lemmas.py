@@ -84,6 +84,18 @@ def cores_lent(k: Kernel, c: int) -> bool:
     return C.cores_of == c or k.container[C.cores_of].child_count >= 1
 
 
+@lemma(
+    "core", "core_placed", "core_place", "thread_core", "thread_charge", "process_charge", "process_place",
+    "container_place", "container_core", "cores_lent",
+)  # fmt: skip
+def cores_used(k: Kernel, r: int) -> bool:
+    """A core on which threads are placed is that of a container in which there is something."""
+    R = k.core[r]
+    if r < 0 or r >= k.cores or R.placed_count <= 0: return True
+    C = k.container[R.container]
+    return k.thread[R.placed[0]].core == r and (C.processes >= 1 or C.child_count >= 1)
+
+
 @lemma("container.path", "container_place", "container_path", "container_root", neighbour="parent", measure=depth)
 def path_has_children(k: Kernel, c: int, i: int) -> bool:
     """Each ancestor of a container has a child: one that leads to it."""

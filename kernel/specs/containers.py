@@ -121,15 +121,23 @@ def page_inherit(old: State, new: State, f: Frame, result: int, p: int) -> bool:
     if P.kind not in (MAPPED, MAPPED_BLOCK, MAPPED_GIANT, ENDPOINT, DEVICE): return result == -EINVAL
     if old.container[c].state != CLOSING or old.container[c].processes != 0: return result == -EINVAL
     a = old.container[c].parent
-    field = {MAPPED_BLOCK: "used_blocks", MAPPED_GIANT: "used_giants"}.get(P.kind, "used_pages")
     f.may("page", p, "owner")
-    f.may("container", c, field)
-    f.may("container", a, field)
-    if P.kind in (MAPPED_BLOCK, MAPPED_GIANT): f.may("block", P.block, "owner")
-    if P.kind == MAPPED_GIANT: f.may("giant", old.block[P.block].giant, "owner")
     if result != 0 or new.page[p].owner != a: return False
-    if getattr(new.container[c], field) != getattr(old.container[c], field) - 1: return False
-    return bool(getattr(new.container[a], field) == getattr(old.container[a], field) + 1)
+    B, A = old.container[c], old.container[a]
+    if P.kind == MAPPED_BLOCK:
+        f.may("block", P.block, "owner")
+        f.may("container", c, "used_blocks")
+        f.may("container", a, "used_blocks")
+        return new.container[c].used_blocks == B.used_blocks - 1 and new.container[a].used_blocks == A.used_blocks + 1
+    if P.kind == MAPPED_GIANT:
+        f.may("block", P.block, "owner")
+        f.may("giant", old.block[P.block].giant, "owner")
+        f.may("container", c, "used_giants")
+        f.may("container", a, "used_giants")
+        return new.container[c].used_giants == B.used_giants - 1 and new.container[a].used_giants == A.used_giants + 1
+    f.may("container", c, "used_pages")
+    f.may("container", a, "used_pages")
+    return new.container[c].used_pages == B.used_pages - 1 and new.container[a].used_pages == A.used_pages + 1
 
 
 @specification
