@@ -101,6 +101,10 @@ class Row:
         if self._sparse is not None: found += self._sparse.items()
         return found
 
+    def keys(self) -> list[int]:
+        """The indices where something was written."""
+        return [index for index, _ in self.items()]
+
     def values(self) -> list[int]:
         """The items that were written."""
         return [item for _, item in self.items()]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import xml.etree.ElementTree as ElementTree
 from pathlib import Path
 
@@ -22,13 +23,15 @@ def cache(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
 def test_one_function(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     arguments = ["verify", "--function", "quota_split", "--function", "addresses"]
     assert main([*arguments, "--svg", str(tmp_path / "times.svg")]) == 0
-    assert "4 of 4 obligations proved" in capsys.readouterr().out
+    said = re.search(r"(\d+) of (\d+) obligations proved", capsys.readouterr().out)
+    assert said is not None
+    assert said[1] == said[2] != "0"
     picture = ElementTree.parse(tmp_path / "times.svg").getroot()
     assert {"quota_split", "addresses"} <= {element.text for element in picture.iter()}
     assert main([*arguments, "--json"]) == 0
-    said = json.loads(capsys.readouterr().out)
-    assert said["proved"]
-    assert all(obligation["cached"] for obligation in said["obligations"])
+    results = json.loads(capsys.readouterr().out)
+    assert results["proved"]
+    assert all(obligation["cached"] for obligation in results["obligations"])
 
 
 def test_what_is_not_proved_is_told(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:

@@ -24,6 +24,7 @@ BATCHES = {
             "tests/hv/test_gate.py",
             "tests/hv/test_guest_memory.py",
             "tests/hv/test_kvm.py",
+            "tests/hv/test_lock.py",
             "tests/hv/test_page_tables.py",
             "tests/hv/test_probe.py",
             "tests/hv/test_vcpu.py",

@@ -63,6 +63,9 @@ def driven(seed: int, calls: int = 400) -> Kernel:
 
 def chosen(k: Kernel, clause: Clause, rnd: random.Random, most: int) -> list[tuple[int, ...]]:
     """Some ids that a clause is about, and some that are of nothing."""
+    if len(clause.domain) == 2:
+        threads = [*k.thread]
+        return [(rnd.choice(threads), rnd.choice(threads)) for _ in range(most)] if threads else []
     ids = list(instances(k, clause.domain))
     if clause.domain == ("memory",): return [(0,)]
     two = len(clause.domain) == 2 or "." in clause.domain[0]
