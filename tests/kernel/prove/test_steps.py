@@ -92,7 +92,7 @@ PLANTED = [
     ("page_table", "    X.permission[i] = permission\n", "    X.permission[i] = permission - 1\n"),
     ("scheduler", "    T.rank = R.ticket\n", "    T.rank = R.ticket + 1\n"),
     ("handles", "    g = S.handle_opened + 1\n", "    g = S.handle_opened + 2\n"),
-    ("message", "-EPIPE", "-EINVAL"),
+    ("endpoint", "    E.references = E.references + 1\n", "    E.references = E.references + 2\n"),
 ]
 
 
