@@ -62,7 +62,10 @@ def test_a_command_prints_what_the_tutorial_says(session: str) -> None:
 
 
 def test_the_files_are_those_of_the_repository() -> None:
-    examples = [path.read_text().split("\n\n", 1)[1] for path in (REPOSITORY / "docs" / "examples").glob("*.py")]
+    examples = [
+        (REPOSITORY / "docs" / "examples" / name).read_text().split("\n\n", 1)[1]
+        for name in ("spooler_invariants.py", "bank_invariants.py")
+    ]
     assert sorted(blocks("python")) == sorted(examples)
     assert blocks("c")[0] in (REPOSITORY / "userland" / "demo" / "spooler.c").read_text()
 
