@@ -16,7 +16,7 @@ from kernel.prove.goals import Goal, arbitrary, grouped, try_together
 from kernel.prove.instances import evaluate, instance
 from kernel.prove.state import BEFORE, ROWS, TOTALS, State
 from kernel.prove.steps import Known, Step
-from kernel.prove.terms import Facts, Integer, equal, name
+from kernel.prove.terms import Integer, equal, name
 
 
 def step_of(function: str) -> Step:
@@ -82,14 +82,10 @@ def prove_calls(step: Step, timeout: float, seed: int = 0) -> Iterator[Goal]:
         known.solver.suppose(agreement.condition)
         where = f"call {number + 1}, {agreement.function}"
         goals = [Goal(f"{where}: required", (), True, agreement.required)]
-        state = step.state
         for clause in (INVARIANTS[kept] for kept in KEPT):
             ids = arbitrary(clause.domain)
             before = instance(clause, *ids)
-            facts, state.facts = state.facts, Facts(state.facts)
-            state.facts.learn(agreement.condition)
-            now = evaluate(clause, state, *ids, moment=agreement.before)
-            state.facts = facts
+            now = evaluate(clause, step.state, *ids, moment=agreement.before, where=agreement.condition)
             if now is before: continue
             agreed = tuple(preservation.agreed(step, clause, ids, step.agreements[:number]))
             goals.append(Goal(f"{where}: {clause.name}", ids, before, now, agreed))

@@ -8,7 +8,7 @@ number of objects; the sums themselves are never written out.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache
 from typing import Final
@@ -80,16 +80,19 @@ def rules() -> tuple[Rule, ...]:
             state = State()
             live, old = ObjectView(table, PLACES[0], BEFORE), ObjectView(table, PLACES[0], BLANK)
             Evaluation(state).call(function, LedgerView(BEFORE), live, old, *(PLACES[1:] if rows else ()))
-            counts = tuple((ledger, count) for ledger, counts in state.counts.items() for count in counts)
             back = {its: term for term, its in state.names.items()}
             counts = tuple(
-                (ledger, Count(0, substitute(count.condition, back),
-                               None if count.key is None else substitute_integer(count.key, back),
-                               substitute_integer(count.by, back)))
-                for ledger, count in counts
-            )
+                (ledger, Count(BEFORE, *_replaced(count, back)))
+                for ledger, counts in state.counts.items() for count in counts
+            )  # fmt: skip
             found.append(Rule(table, fields, rows, counts))
     return tuple(found)
+
+
+def _replaced(count: Count, by: Mapping[Term, Integer]) -> tuple[Truth, Integer | None, Integer]:
+    """Condition, key and amount of a count, with names replaced."""
+    key = None if count.key is None else substitute_integer(count.key, by)
+    return substitute(count.condition, by), key, substitute_integer(count.by, by)
 
 
 def items_of(reads: Iterable[Term]) -> list[Item]:
@@ -108,11 +111,7 @@ def contributions(item: Item) -> tuple[tuple[str, Truth, Integer | None, Integer
     """What an item contributes: ledger, condition, key, how much."""
     rule = rules()[item.rule]
     by = dict(zip(PLACES, item.ids, strict=False))
-    return tuple(
-        (ledger, substitute(count.condition, by),
-         None if count.key is None else substitute_integer(count.key, by), substitute_integer(count.by, by))
-        for ledger, count in rule.counts
-    )  # fmt: skip
+    return tuple((ledger, *_replaced(count, by)) for ledger, count in rule.counts)
 
 
 def together(items: Iterable[Item], others: Iterable[Item]) -> Iterator[Truth]:
@@ -153,7 +152,7 @@ def at_least_two(first: Item, second: Item) -> Iterator[Truth]:
             if both is not False: yield implies(both, at_most(add(by, other_by), number(ledger, key)))
 
 
-def some_other(ledger: str, rule: Rule, number_of_rule: int, but: Integer) -> tuple[Truth, Item]:
+def some_other(ledger: str, rule: Rule, number_of_rule: int, but: Integer) -> Truth:
     """If a total is more than what one item contributes, there is another that contributes: it is named."""
     item = Item(number_of_rule, rule.table, (but,))
     witness = Item(number_of_rule, rule.table, (name(f"{ledger} witness"),))
@@ -161,24 +160,27 @@ def some_other(ledger: str, rule: Rule, number_of_rule: int, but: Integer) -> tu
     (_, other_condition, _, other_by), = [c for c in contributions(witness) if c[0] == ledger]
     share = choice(condition, by, 0)
     some = all_of((differ(witness.ids[0], but), other_condition, at_most(1, other_by)))
-    return implies(less(share, number(ledger, None)), some), witness
+    return implies(less(share, number(ledger, None)), some)
+
+
+def _last_giant() -> Integer:
+    """The machine's last giant: it may be a part of one, but counts as if it were whole."""
+    return quotient(add(read("memory.blocks", 0), 1), 512)
 
 
 def witnesses() -> list[Term]:
     """Reads of the items that ``some_other`` speaks of."""
     named = [read(f"{table}.kind", name(f"{ledger} witness")) for ledger, table in WITNESSED.items()]
-    return [*named, read("block.kind", 0), read("giant.kind", quotient(add(read("memory.blocks", 0), 1), 512))]
+    return [*named, read("block.kind", 0), read("giant.kind", _last_giant())]
 
 
 def some_others() -> list[Truth]:
     """What is known of the totals of free memory: where some is left, it is somewhere."""
-    # The machine's last giant may be a part of one; it counts as if it were whole.
-    last = quotient(add(read("memory.blocks", 0), 1), 512)
     found = []
     for ledger, table in WITNESSED.items():
         for number_of_rule, rule in enumerate(rules()):
             if rule.table == table and any(name_ == ledger for name_, _ in rule.counts):
-                found.append(some_other(ledger, rule, number_of_rule, last if table == "giant" else 0)[0])
+                found.append(some_other(ledger, rule, number_of_rule, _last_giant() if table == "giant" else 0))
     return found
 
 

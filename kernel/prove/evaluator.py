@@ -75,7 +75,7 @@ class TableView:
 
 @dataclass(frozen=True, slots=True)
 class ObjectView:
-    """An object; ``item`` is the written index where a ledger rule sees it."""
+    """An object."""
 
     table: str
     id: Integer
@@ -215,8 +215,6 @@ class Evaluation:
         """Whether the allocator is taken at its contracts."""
         self.agreements: list[Agreement] = []
         self._oracle = oracle
-        self.open: dict[Term, int] = {}
-        """Conditions of which it was not known whether they hold, and how many writes depend on them."""
         self._depth = 0
         self._statements: dict[type[ast.stmt], Callable[[Any, _Frame], None]] = {
             ast.Return: self._return, ast.If: self._if, ast.Assign: self._assign, ast.AugAssign: self._augmented,
@@ -300,12 +298,9 @@ class Evaluation:
         if isinstance(condition, bool):
             self._block(node.body if condition else node.orelse, frame)
             return
-        before = self.state.moment
         self._branch(
             condition, frame, lambda: self._block(node.body, frame), lambda: self._block(node.orelse, frame)
         )
-        assert isinstance(condition, Term)
-        self.open[condition] = self.open.get(condition, 0) + self.state.moment - before
 
     def _branch(self, condition: Truth, frame: _Frame, then: Callable[[], None], other: Callable[[], None]) -> None:
         """Runs both of these, each where the condition says so."""

@@ -7,14 +7,14 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from kernel.prove.addresses import uniqueness
+from kernel.prove.addresses import number, uniqueness
 from kernel.prove.counterexample import describe
 from kernel.prove.counting import items_of, together
 from kernel.prove.instances import reads_of
 from kernel.prove.replay import replay
 from kernel.prove.solver import PROVED, REFUTED, UNKNOWN
 from kernel.prove.steps import DIGITS, RANKED, Known
-from kernel.prove.terms import Integer, Truth, add, any_of, name, negate
+from kernel.prove.terms import Integer, Truth, any_of, name, negate
 from kernel.specs import SPECIFICATIONS
 
 ROUNDS: Final = 3
@@ -47,10 +47,7 @@ def arbitrary(domain: tuple[str, ...]) -> tuple[Integer, ...]:
     first = domain[0]
     if len(domain) == 2: return name("t"), name("u")
     if first == "process.map_page":
-        page: Integer = name("v4")
-        page = add(0, page, 1 << 27)
-        for digit, shift in zip(DIGITS, (0, 9, 18), strict=True): page = add(page, name(digit), 1 << shift)
-        return name("s"), page
+        return name("s"), number([name(digit) for digit in ("v4", *reversed(DIGITS))])
     table, _, row = first.partition(".")
     if table == "memory": return (0, name("i")) if row else (0,)
     return (name(f"any {table}"), name("i")) if row else (name(f"any {table}"),)
@@ -63,8 +60,9 @@ def grouped(goals: Sequence[Goal]) -> Iterator[list[Goal]]:
     yield from groups.values()
 
 
-def try_together(known: Known, goals: Sequence[Goal], rounds: int = ROUNDS) -> None:
-    """Tries these goals: all at once, with more and more around what they read; what is left, one by one."""
+def try_together(known: Known, goals: Sequence[Goal], rounds: int = ROUNDS, describing: bool = True) -> None:
+    """Tries these goals: all at once, with more and more around what they read; what is left, one by one, and
+    ``describing`` what is refuted."""
     started = time.perf_counter()
     solver = known.solver
     known.enter()
@@ -89,7 +87,7 @@ def try_together(known: Known, goals: Sequence[Goal], rounds: int = ROUNDS) -> N
             for goal in left: _try(known, goal)
             left = [goal for goal in left if goal.status != PROVED]
         if not left: break
-    for goal in left: _try(known, goal, describing=True)
+    for goal in left: _try(known, goal, describing)
     known.leave()
     for goal in goals: goal.seconds = (time.perf_counter() - started) / len(goals)
 

@@ -8,7 +8,7 @@ from functools import cache
 from typing import Final
 
 from kernel.invariants import INVARIANTS, Clause
-from kernel.prove import source
+from kernel.prove import addresses, source
 from kernel.prove.evaluator import NOW, Evaluation, View
 from kernel.prove.lemmas import LEMMAS
 from kernel.prove.state import State
@@ -26,6 +26,7 @@ from kernel.prove.terms import (
     REMAINDER,
     SUM,
     ZERO,
+    Facts,
     Integer,
     Term,
     Truth,
@@ -42,16 +43,22 @@ from kernel.prove.terms import (
     quotient,
     read,
     remainder,
+    terms_in,
 )  # fmt: skip
 from kernel.touched import ITEM_OF
 
 PLACES: Final = (name("?0"), name("?1"))
 
 
-def evaluate(clause: Clause, state: State, *ids: Integer, moment: int = NOW) -> Truth:
-    """What a clause says of these objects at a moment."""
+def evaluate(clause: Clause, state: State, *ids: Integer, moment: int = NOW, where: Truth = True) -> Truth:
+    """What a clause says of these objects at a moment, where a condition holds."""
     function = source.function(clause.holds.__module__, clause.name)
+    facts = state.facts
+    if where is not True:
+        state.facts = Facts(facts)
+        state.facts.learn(where)
     made = Evaluation(state, counting=False).call(function, View(moment), *ids)
+    state.facts = facts
     assert isinstance(made, (bool, Term))
     return made
 
@@ -76,18 +83,14 @@ def digits(v: Integer) -> Integer:
     Division is slow for a solver, sums of known ranges are not: what an arbitrary number is divided into is named, and
     DIGITS says what the names are."""
     if not isinstance(v, Term): return v
-    if quotient(v, 512) is not None and not any(
-        term.op in (QUOTIENT, REMAINDER) for term in _inside((quotient(v, 512), remainder(v, 512), quotient(v, 1 << 27),
-                                                             remainder(quotient(v, 1 << 18), 512)))
-    ): return v  # fmt: skip
-    total: Integer = 0
+    divided = (quotient(v, 512), remainder(v, 512), quotient(v, 1 << 27), remainder(quotient(v, 1 << 18), 512))
+    if not any(term.op in (QUOTIENT, REMAINDER) for term in terms_in(divided)): return v
+    named = tuple(name(f"index {level} of {v.number}") for level in (4, 3, 2, 1))
     known: list[Truth] = []
-    for level, shift in ((4, 27), (3, 18), (2, 9), (1, 0)):
-        digit = name(f"index {level} of {v.number}")
-        if level < 4:
-            RANGES_OF_DIGITS[digit] = RANGES[digit] = (0, 511)
-            known += [at_most(0, digit), at_most(digit, 511)]
-        total = add(total, digit, 1 << shift)
+    for digit in named[1:]:
+        RANGES_OF_DIGITS[digit] = RANGES[digit] = (0, 511)
+        known += [at_most(0, digit), at_most(digit, 511)]
+    total = addresses.number(named)
     assert isinstance(total, Term)
     DIGITS[total] = (equal(v, total), *known)
     return total
@@ -97,16 +100,6 @@ def digit_facts(v: Integer) -> tuple[Truth, ...]:
     """What is known of the indices that ``digits`` named."""
     total = digits(v)
     return DIGITS.get(total, ()) if isinstance(total, Term) else ()
-
-
-def _inside(terms: Iterable[Integer]) -> Iterable[Term]:
-    todo: list[object] = list(terms)
-    while todo:
-        a = todo.pop()
-        if isinstance(a, tuple): a = a[0]
-        if isinstance(a, Term):
-            yield a
-            todo.extend(a.args)
 
 
 @cache
@@ -169,17 +162,7 @@ def _substitution(by: Mapping[Term, Integer]) -> tuple[Callable[[Truth], Truth],
 
 def reads_of(truths: Iterable[Truth | Integer]) -> list[Term]:
     """The reads of fields of the state before that these are made of."""
-    seen: set[Term] = set()
-    found: list[Term] = []
-    todo: list[object] = list(truths)
-    while todo:
-        a = todo.pop()
-        if isinstance(a, tuple): a = a[0]
-        if not isinstance(a, Term) or a in seen: continue
-        seen.add(a)
-        if a.op == READ: found.append(a)
-        todo.extend(a.args)
-    return found
+    return [term for term in terms_in(truths) if term.op == READ]
 
 
 OBJECT_CLAUSES: Final[dict[str, list[Clause]]] = {}

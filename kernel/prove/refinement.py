@@ -66,7 +66,7 @@ class Allowance:
         held: dict[Truth, Truth] = {}
         for condition in sorted((c for c in conditions if isinstance(c, Term)), key=lambda c: c.number):
             goal = Goal("condition", (), True, condition)
-            try_together(known, [goal], rounds=2)
+            try_together(known, [goal], rounds=2, describing=False)
             if goal.status == PROVED:
                 held[condition] = True
                 known.solver.suppose(condition)

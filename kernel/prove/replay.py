@@ -62,6 +62,7 @@ def built(solver: Solver, reads: Iterable[Term]) -> Kernel:
         if table == "ledger" and "#" not in its: _put(ledger, its, its not in TOTALS, index, value)
         elif field in FIELDS:
             of: Any = k.memory if table == "memory" else getattr(k, table)[index[0]]
+            if field in ROWS and len(index) == 1: continue  # a row as a whole: its items are read by themselves
             _put(of, its, field in ROWS, index[1:], value)
     return k
 

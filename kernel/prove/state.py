@@ -12,7 +12,8 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Final
 
-from kernel.objects import CLASSES, fields_of
+from kernel import evaluation
+from kernel.objects import CLASSES
 from kernel.prove.terms import (
     Facts,
     Integer,
@@ -21,19 +22,12 @@ from kernel.prove.terms import (
     add,
     all_of,
     choice,
-    differ,
     equal,
     name,
     read,
 )  # fmt: skip
-from kernel.storage import Row
 
-ROWS: Final = frozenset(
-    f"{of.table_name}.{field}"
-    for of in CLASSES
-    for field in fields_of(of)
-    if isinstance(getattr(of(0), field), Row)
-)
+ROWS: Final = frozenset(f"{table}.{row}" for table, rows in evaluation.ROWS.items() for row in rows)
 """The fields that are rows, as table.field."""
 TABLES: Final = frozenset(of.table_name for of in CLASSES if of.table_name != "memory")
 BEFORE: Final = 0
@@ -79,12 +73,6 @@ class State:
         self.moment = BEFORE
         self.facts = Facts()
         """What is known where something is being read."""
-        self.objects: dict[str, dict[Integer, None]] = {}
-        """By table: the ids of objects that were looked at."""
-        self.items: dict[str, dict[tuple[Integer, Integer], None]] = {}
-        """By row, as table.field: the items that were looked at."""
-        self.keys: dict[str, dict[Integer, None]] = {}
-        """By ledger: the keys that were looked at."""
         self.names: dict[Term, Term] = {}
         """What names stand for: terms that decide which object is meant, by those terms."""
 
@@ -103,21 +91,17 @@ class State:
     def read(self, field: str, id: Integer, moment: int = NOW) -> Integer:
         """A field of an object, as it was at a moment."""
         if moment == BLANK: return 0
-        self.objects.setdefault(field.partition(".")[0], {})[id] = None
         return self._through(field, id, None, moment)
 
     def item(self, row: str, id: Integer, index: Integer, moment: int = NOW) -> Integer:
         """An item of a row of an object, as it was at a moment."""
         if moment == BLANK: return 0
-        self.objects.setdefault(row.partition(".")[0], {})[id] = None
-        self.items.setdefault(row, {})[id, index] = None
         return self._through(row, id, index, moment)
 
     def _through(self, field: str, id: Integer, index: Integer | None, moment: int) -> Integer:
         chosen: list[tuple[Truth, Integer]] = []
         facts = self.facts
         last: Integer = read(field, id) if index is None else read(field, id, index)
-        excluded: list[Truth] = []
         for write in reversed(self.writes.get(field, ())):
             if write.moment > moment: continue
             here = True if write.id is None else equal(id, write.id)
@@ -133,7 +117,6 @@ class State:
             if condition is True:
                 last = value
                 break
-            excluded.append(condition)
             chosen.append((condition, value))
         result = facts.choose(last)
         for condition, value in reversed(chosen): result = choice(condition, facts.choose(value), result)
@@ -142,8 +125,6 @@ class State:
     def write(self, condition: Truth, field: str, id: Integer, index: Integer | None,
               value: Integer | Callable[[Integer, Integer], Integer]) -> Write:  # fmt: skip
         """Gives a field, or an item of a row, a value, where a condition holds."""
-        self.objects.setdefault(field.partition(".")[0], {})[id] = None
-        if index is not None: self.items.setdefault(field, {})[id, index] = None
         self.moment += 1
         made = Write(self.moment, condition, id, index, value)
         self.writes.setdefault(field, []).append(made)
@@ -152,7 +133,6 @@ class State:
     def count(self, condition: Truth, ledger: str, key: Integer | None, by: Integer) -> None:
         """Raises a ledger's number for a key, where a condition holds."""
         if condition is False or (isinstance(by, int) and by == 0): return
-        if key is not None: self.keys.setdefault(ledger, {})[key] = None
         self.counts.setdefault(ledger, []).append(Count(self.moment, condition, key, by))
 
     def anything(self, condition: Truth, fields: Iterable[str], ledgers: Iterable[str]) -> int:
@@ -172,7 +152,6 @@ class State:
 
     def ledger(self, ledger: str, key: Integer | None, moment: int = NOW) -> Integer:
         """A ledger's number for a key, as it was at a moment."""
-        if key is not None: self.keys.setdefault(ledger, {})[key] = None
         total: Integer = read(f"ledger.{ledger}") if key is None else read(f"ledger.{ledger}", key)
         for count in self.counts.get(ledger, ()):
             if count.moment > moment: continue
@@ -187,13 +166,4 @@ class State:
         return total
 
 
-def written_condition(write: Write, id: Integer, index: Integer | None) -> Truth:
-    """Under what condition a write is one to this object, or item."""
-    here = True if write.id is None else equal(write.id, id)
-    if index is not None and write.index is not None: here = all_of((here, equal(write.index, index)))
-    return all_of((here, write.condition))
-
-
-__all__ = [
-    "BEFORE", "BLANK", "NOW", "ROWS", "TABLES", "TOTALS", "Count", "State", "Write", "differ", "written_condition",
-]  # fmt: skip
+__all__ = ["BEFORE", "BLANK", "NOW", "ROWS", "TABLES", "TOTALS", "Count", "State", "Write"]

@@ -9,7 +9,7 @@ Terms that are equal are the same object: they are compared by identity.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from math import gcd
 from typing import Any, Final
 
@@ -420,6 +420,18 @@ def parts_of(term: Term) -> Iterable[Term]:
     for arg in term.args:
         if isinstance(arg, Term): yield arg
         elif isinstance(arg, tuple): yield arg[0]
+
+
+def terms_in(formulas: Iterable[Integer | Truth]) -> Iterator[Term]:
+    """All terms that these formulas are made of, each once."""
+    seen: set[Term] = set()
+    todo: list[Integer | Truth] = list(formulas)
+    while todo:
+        a = todo.pop()
+        if not isinstance(a, Term) or a in seen: continue
+        seen.add(a)
+        yield a
+        todo.extend(parts_of(a))
 
 
 def show(a: object, depth: int = 6) -> str:
