@@ -20,6 +20,7 @@ BATCHES = {
         (
             "tests/lab/inside/test_host_kind.py",
             "tests/hv/test_context.py",
+            "tests/hv/test_device.py",
             "tests/hv/test_events.py",
             "tests/hv/test_gate.py",
             "tests/hv/test_guest_memory.py",
