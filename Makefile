@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 SOURCES := abi kernel hv drivers userland bench aerostat tests
-COMPILED := abi kernel hv userland bench aerostat
+COMPILED := abi kernel hv drivers userland bench aerostat
 STATIC_PACKAGES := gcc=gcc make=make musl-gcc=musl-tools busybox=busybox-static
 LAB_PACKAGES := qemu-system-x86_64=qemu-system-x86 setpriv=util-linux
 BUSYBOX = $(firstword $(wildcard /bin/busybox /usr/bin/busybox) busybox)
@@ -36,6 +36,7 @@ setup: packages $(READY)
 
 native: setup
 	@$(BIN)/python -m hv.native.build
+	@$(BIN)/python -m drivers.model.build
 
 userland: setup
 	@$(MAKE) --no-print-directory -s -C userland
@@ -86,5 +87,5 @@ soak: setup  ## the proofs again with ten seeds of z3's randomness
 	done
 
 clean:  ## remove what was built, but not .venv
-	rm -rf build hv/_native*.so
+	rm -rf build hv/_native*.so drivers/_native*.so
 	find . -name __pycache__ -not -path './.venv/*' -prune -exec rm -rf {} +

@@ -1,1 +1,1 @@
-"""Drivers, one folder a device: the driver, its software model, its VFIO binding.  None yet."""
+"""Drivers, one folder a device: the driver and its software model; and what they share (``lib``, ``model``)."""

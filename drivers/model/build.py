@@ -1,0 +1,79 @@
+"""Builds ``drivers._native`` with cffi: what models share, the engines, and drivers as they run outside a machine.
+
+``python -m drivers.model.build`` compiles when a source is newer than what is there; ``--force`` always does.  A
+header's part between ``/* cffi: begin */`` and ``/* cffi: end */`` is what Python sees of it, so it is declared once.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import sys
+import sysconfig
+import tempfile
+from pathlib import Path
+from typing import Any, Final
+
+from cffi import FFI
+
+ROOT: Final = Path(__file__).resolve().parent.parent
+TARGET: Final = ROOT / f"_native{sysconfig.get_config_var('EXT_SUFFIX')}"
+
+HEADERS: Final = ("model/dma.h", "model/faults.h")
+"""In this order, because later ones use what earlier ones declare."""
+SOURCES: Final = ("model/dma.c", "model/faults.c", "lib/outside.c")
+FOLDERS: Final = ("lib", "model")
+"""Where sources find headers."""
+
+
+def declared(header: str) -> str:
+    """What a header declares between the marks, without comments.  ValueError: it has no marks."""
+    parts = re.findall(r"/\* cffi: begin \*/(.*?)/\* cffi: end \*/", header, re.DOTALL)
+    if not parts: raise ValueError("no part between /* cffi: begin */ and /* cffi: end */")
+    return re.sub(r"/\*.*?\*/", "", "".join(parts), flags=re.DOTALL)
+
+
+def describe() -> Any:
+    """The cffi builder."""
+    builder = FFI()
+    builder.cdef("".join(declared((ROOT / header).read_text()) for header in HEADERS))
+    builder.set_source(
+        "drivers._native",
+        "#include <stdbool.h>\n#include <stdint.h>\n" + "".join(f'#include "{ROOT / name}"\n' for name in HEADERS),
+        sources=[str(ROOT / name) for name in SOURCES],
+        include_dirs=[str(ROOT / name) for name in FOLDERS],
+        extra_compile_args=["-std=gnu11", "-O2", "-Wall", "-Wextra"],
+
+    )
+    return builder
+
+
+def sources() -> list[Path]:
+    """All that the extension is made of."""
+    return [Path(__file__), *(path for name in FOLDERS for path in sorted((ROOT / name).glob("*.[ch]")))]
+
+
+def is_current() -> bool:
+    """Whether the shared object is there and no source is newer."""
+    if not TARGET.exists(): return False
+    built = TARGET.stat().st_mtime
+    return all(source.stat().st_mtime <= built for source in sources())
+
+
+def build(*, force: bool = False) -> bool:
+    """Compiles unless it is current; returns whether it did.  A C compiler and the Python headers are needed."""
+    if is_current() and not force: return False
+    with tempfile.TemporaryDirectory(prefix="aerostat-build-") as scratch:
+        built = Path(describe().compile(tmpdir=scratch))
+        staged = TARGET.with_suffix(f".{os.getpid()}")
+        staged.write_bytes(built.read_bytes())
+        staged.chmod(0o755)
+        staged.replace(TARGET)  # at once: another process may be importing the old one
+    return True
+
+
+if __name__ == "__main__":
+    done = build(force="--force" in sys.argv[1:])
+    print(f"{TARGET.relative_to(ROOT.parent)}: {'built' if done else 'up to date'}")
+
+__all__ = ["build", "declared", "describe", "is_current"]
