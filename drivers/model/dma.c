@@ -1,9 +1,12 @@
-/* IOVA to memory: a radix tree of four levels, as an IOMMU's page table, and what lets memory be taken away while an
- * engine runs.
+/* IOVA to memory: a hash table of pages and of 2 MiB blocks, whose size follows from how much is mapped and not from
+ * where; and what lets memory be taken away while an engine runs.
  *
  * An engine is inside (an odd count) or outside.  Unmapping stores empty entries and a new era, then a full fence, then
  * looks at the counts; entering stores an odd count, then a full fence, then looks at the era.  So either the engine
- * sees the new era, and the entries that went with it, or the unmapper sees the engine inside, and waits. */
+ * sees the new era, and the entries that went with it, or the unmapper sees the engine inside, and waits.
+ *
+ * Engines read the table while it changes: the key of an entry never changes once it is there, an empty value is one
+ * that was taken away; a table that has become too full is replaced, and the old one freed when all is quiet. */
 #include "dma.h"
 
 #include <errno.h>
@@ -11,24 +14,126 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define LEVELS 4
-#define SLOTS 512
+#define BLOCK (2UL << 20)
 #define WRITABLE 1UL
 
+struct entry {
+    uint64_t key;   /* page number of the IOVA times 2, and 1 for a block; plus 2, so that 0 is free */
+    uint64_t value; /* address, with WRITABLE in its lowest bit; 0: nothing */
+};
+
 struct table {
-    void *slot[SLOTS]; /* tables below; at the last level an address, with WRITABLE in its lowest bit */
+    uint64_t mask, used; /* used: keys, also of what was taken away */
+    struct table *retired;
+    struct entry entry[];
 };
 
 struct dma_map {
-    struct table *root;
-    pthread_mutex_t lock; /* of whoever changes it */
+    struct table *table;
+    struct table *retired; /* replaced since the last unmapping */
+    struct table *leaving; /* before: nobody has them once all is quiet */
+    pthread_mutex_t lock;  /* of whoever changes it */
     struct dma_user *users;
     uint64_t era, pages;
+    uint64_t entries;   /* that map something */
     uint64_t held;      /* pieces of data on their way */
     uint64_t unmapping; /* whether somebody may wait for these */
     struct { uint64_t inside; struct dma_user *user; } *waited; /* who was inside at the last unmapping */
     size_t waited_count, users_count;
 };
+
+static struct table *make_table(uint64_t size)
+{
+    struct table *table = calloc(1, sizeof *table + size * sizeof table->entry[0]);
+
+    if (table)
+        table->mask = size - 1;
+    return table;
+}
+
+/* Fibonacci hashing; the upper bits are the mixed ones. */
+static uint64_t place_of(uint64_t key)
+{
+    return key * 0x9e3779b97f4a7c15UL >> 32;
+}
+
+static uint64_t page_key(uint64_t iova)
+{
+    return (iova / DMA_PAGE << 1) + 2;
+}
+
+static uint64_t block_key(uint64_t iova)
+{
+    return (iova / BLOCK * (BLOCK / DMA_PAGE) << 1 | 1) + 2;
+}
+
+/* The entry with this key; else NULL, or with `make` a new one.  A table always has free entries. */
+static struct entry *find(struct table *table, uint64_t key, bool make)
+{
+    for (uint64_t i = place_of(key);; i++) {
+        struct entry *entry = &table->entry[i & table->mask];
+        uint64_t there = __atomic_load_n(&entry->key, __ATOMIC_ACQUIRE);
+
+        if (there == key)
+            return entry;
+        if (there == 0) {
+            if (!make)
+                return NULL;
+            table->used++;
+            __atomic_store_n(&entry->key, key, __ATOMIC_RELEASE);
+            return entry;
+        }
+    }
+}
+
+/* Sees to room for `more` entries.  False: no memory. */
+static bool make_room(struct dma_map *map, uint64_t more)
+{
+    struct table *old = map->table, *table;
+    uint64_t size = 64;
+
+    if ((old->used + more) * 2 <= old->mask + 1)
+        return true;
+    while (size < (map->entries + more) * 4)
+        size *= 2;
+    table = make_table(size);
+    if (!table)
+        return false;
+    for (uint64_t i = 0; i <= old->mask; i++)
+        if (old->entry[i].value)
+            find(table, old->entry[i].key, true)->value = old->entry[i].value;
+    __atomic_store_n(&map->table, table, __ATOMIC_RELEASE);
+    old->retired = map->retired;
+    map->retired = old;
+    return true;
+}
+
+static void end_tables(struct table **list)
+{
+    struct table *next;
+
+    for (struct table *table = *list; table; table = next) {
+        next = table->retired;
+        free(table);
+    }
+    *list = NULL;
+}
+
+/* What maps an IOVA, page or block; NULL: nothing. */
+static struct entry *entry_of(struct table *table, uint64_t iova)
+{
+    struct entry *entry = find(table, page_key(iova), false);
+
+    if (entry && __atomic_load_n(&entry->value, __ATOMIC_ACQUIRE))
+        return entry;
+    entry = find(table, block_key(iova), false);
+    return entry && __atomic_load_n(&entry->value, __ATOMIC_ACQUIRE) ? entry : NULL;
+}
+
+static bool is_block(const struct entry *entry)
+{
+    return entry->key & 1;
+}
 
 struct dma_map *dma_map_make(void)
 {
@@ -36,22 +141,13 @@ struct dma_map *dma_map_make(void)
 
     if (!map)
         return NULL;
-    map->root = calloc(1, sizeof *map->root);
-    if (!map->root) {
+    map->table = make_table(64);
+    if (!map->table) {
         free(map);
         return NULL;
     }
     pthread_mutex_init(&map->lock, NULL);
     return map;
-}
-
-static void end_table(struct table *table, int level)
-{
-    if (level < LEVELS - 1)
-        for (int i = 0; i < SLOTS; i++)
-            if (table->slot[i])
-                end_table(table->slot[i], level + 1);
-    free(table);
 }
 
 void dma_map_end(struct dma_map *map)
@@ -64,7 +160,9 @@ void dma_map_end(struct dma_map *map)
         next = user->next;
         free(user);
     }
-    end_table(map->root, 0);
+    end_tables(&map->retired);
+    end_tables(&map->leaving);
+    free(map->table);
     pthread_mutex_destroy(&map->lock);
     free(map->waited);
     free(map);
@@ -76,69 +174,125 @@ static bool range_valid(uint64_t iova, uint64_t length)
            length <= (1UL << 48) - iova;
 }
 
-/* The slot of an IOVA at the last level; NULL: there is none, or no memory to make it. */
-static void **slot_of(struct dma_map *map, uint64_t iova, bool make)
+static void put(struct dma_map *map, uint64_t key, uint64_t value)
 {
-    struct table *table = map->root;
+    __atomic_store_n(&find(map->table, key, true)->value, value, __ATOMIC_RELEASE);
+    map->entries++;
+}
 
-    for (int level = 0; level < LEVELS - 1; level++) {
-        void **slot = &table->slot[iova >> (39 - 9 * level) & (SLOTS - 1)];
-        struct table *below = __atomic_load_n(slot, __ATOMIC_ACQUIRE);
-
-        if (!below) {
-            if (!make || !(below = calloc(1, sizeof *below)))
-                return NULL;
-            __atomic_store_n(slot, below, __ATOMIC_RELEASE);
-        }
-        table = below;
-    }
-    return &table->slot[iova >> 12 & (SLOTS - 1)];
+/* Whether a block, rather than a page, is next where `left` bytes from an IOVA on are mapped. */
+static bool block_next(uint64_t iova, uint64_t left)
+{
+    return iova % BLOCK == 0 && left >= BLOCK;
 }
 
 int dma_map_range(struct dma_map *map, uint64_t iova, void *address, uint64_t length, bool writable)
 {
+    uint64_t to = (uintptr_t)address + (writable ? WRITABLE : 0), need = 0;
     int result = 0;
 
     if (!range_valid(iova, length) || (uintptr_t)address % DMA_PAGE || !address)
         return -EINVAL;
     pthread_mutex_lock(&map->lock);
-    for (uint64_t at = 0; at < length && !result; at += DMA_PAGE) {
-        void **slot = slot_of(map, iova + at, true);
+    for (uint64_t at = 0; at < length && !result; at += DMA_PAGE)
+        result = entry_of(map->table, iova + at) ? -EEXIST : 0;
+    for (uint64_t at = 0; at < length; need++)
+        at += block_next(iova + at, length - at) ? BLOCK : DMA_PAGE;
+    if (!result && !make_room(map, need))
+        result = -ENOMEM;
+    for (uint64_t at = 0; at < length && !result;) {
+        bool block = block_next(iova + at, length - at);
 
-        result = !slot ? -ENOMEM : *slot ? -EEXIST : 0;
+        put(map, block ? block_key(iova + at) : page_key(iova + at), to + at);
+        at += block ? BLOCK : DMA_PAGE;
     }
-    for (uint64_t at = 0; at < length && !result; at += DMA_PAGE) {
-        __atomic_store_n(slot_of(map, iova + at, true), (void *)((uintptr_t)address + at + (writable ? WRITABLE : 0)),
-                         __ATOMIC_RELEASE);
-        map->pages++;
-    }
+    if (!result)
+        map->pages += length / DMA_PAGE;
     pthread_mutex_unlock(&map->lock);
     return result;
 }
 
+static void take(struct dma_map *map, struct entry *entry)
+{
+    __atomic_store_n(&entry->value, 0, __ATOMIC_RELEASE);
+    map->entries--;
+    map->pages -= is_block(entry) ? BLOCK / DMA_PAGE : 1;
+}
+
+/* Takes a block away but for the pages below `from` and those at `to` and above.  False: no memory. */
+static bool cut_block(struct dma_map *map, uint64_t iova, uint64_t from, uint64_t to)
+{
+    uint64_t first = iova / BLOCK * BLOCK, value;
+    struct entry *block;
+
+    if (!make_room(map, BLOCK / DMA_PAGE))
+        return false;
+    block = find(map->table, block_key(iova), false);
+    value = block->value;
+    for (uint64_t at = 0; at < BLOCK; at += DMA_PAGE) {
+        if (first + at >= from && first + at < to)
+            continue;
+        put(map, page_key(first + at), value + at);
+        map->pages++;
+    }
+    take(map, block); /* last: what stays is never missing */
+    return true;
+}
+
+/* Empties iova .. end.  False: no memory. */
+static bool unmap_some(struct dma_map *map, uint64_t iova, uint64_t end)
+{
+    for (uint64_t at = iova; at < end;) {
+        uint64_t first = at / BLOCK * BLOCK;
+        struct entry *entry = entry_of(map->table, at);
+
+        if (entry && is_block(entry)) {
+            if (first >= iova && first + BLOCK <= end)
+                take(map, entry);
+            else if (!cut_block(map, at, iova, end))
+                return false;
+            at = first + BLOCK;
+        } else {
+            if (entry)
+                take(map, entry);
+            at += DMA_PAGE;
+        }
+    }
+    return true;
+}
+
 int dma_unmap_range(struct dma_map *map, uint64_t iova, uint64_t length)
 {
+    uint64_t end = iova + length;
     struct dma_user *user;
+    int result = 0;
 
     if (!range_valid(iova, length))
         return -EINVAL;
     pthread_mutex_lock(&map->lock);
-    for (uint64_t at = 0; at < length;) {
-        void **slot = slot_of(map, iova + at, false);
+    if (length / DMA_PAGE > map->table->mask) { /* much of nothing: look at what there is */
+        for (uint64_t i = 0; i <= map->table->mask; i++) {
+            struct entry *entry = &map->table->entry[i];
+            uint64_t at = (entry->key - 2) / 2 * DMA_PAGE;
 
-        if (!slot) { /* nothing below this table: 2 MiB at least */
-            at += (2UL << 20) - (iova + at) % (2UL << 20);
-            continue;
+            if (entry->value && at >= iova && at + (is_block(entry) ? BLOCK : DMA_PAGE) <= end)
+                take(map, entry);
         }
-        if (*slot) {
-            __atomic_store_n(slot, NULL, __ATOMIC_RELEASE);
-            map->pages--;
-        }
-        at += DMA_PAGE;
+        /* What is left is at most a block at each end, cut in two. */
+        if (end % BLOCK && !unmap_some(map, end / BLOCK * BLOCK, end))
+            result = -ENOMEM;
+        end = iova + BLOCK < end ? iova + BLOCK : end;
     }
+    if (!result && !unmap_some(map, iova, end))
+        result = -ENOMEM;
     __atomic_store_n(&map->era, map->era + 1, __ATOMIC_RELEASE);
     __atomic_store_n(&map->unmapping, 1, __ATOMIC_RELEASE);
     __atomic_thread_fence(__ATOMIC_SEQ_CST);
+    for (struct table *table; (table = map->retired);) {
+        map->retired = table->retired;
+        table->retired = map->leaving;
+        map->leaving = table;
+    }
     map->waited_count = 0;
     for (user = map->users; user; user = user->next) {
         uint64_t inside = __atomic_load_n(&user->inside, __ATOMIC_ACQUIRE);
@@ -149,7 +303,7 @@ int dma_unmap_range(struct dma_map *map, uint64_t iova, uint64_t length)
         }
     }
     pthread_mutex_unlock(&map->lock);
-    return 0;
+    return result;
 }
 
 bool dma_quiet(struct dma_map *map)
@@ -163,8 +317,10 @@ bool dma_quiet(struct dma_map *map)
         else
             i++;
     quiet = map->waited_count == 0 && __atomic_load_n(&map->held, __ATOMIC_ACQUIRE) == 0;
-    if (quiet)
+    if (quiet) {
         __atomic_store_n(&map->unmapping, 0, __ATOMIC_RELEASE);
+        end_tables(&map->leaving);
+    }
     pthread_mutex_unlock(&map->lock);
     return quiet;
 }
@@ -245,17 +401,18 @@ void dma_release(struct dma_user *user)
 void *dma_walk(struct dma_user *user, uint64_t iova, bool write)
 {
     struct dma_last *last = &user->last[write][iova / DMA_PAGE % DMA_LAST];
-    uintptr_t entry;
-    void **slot;
+    const struct entry *entry;
+    uint64_t value, offset;
 
     if (iova >> 48)
         return NULL;
-    slot = slot_of(user->map, iova, false);
-    entry = slot ? (uintptr_t)__atomic_load_n(slot, __ATOMIC_ACQUIRE) : 0;
-    if (!entry || (write && !(entry & WRITABLE)))
+    entry = entry_of(__atomic_load_n(&user->map->table, __ATOMIC_ACQUIRE), iova);
+    value = entry ? __atomic_load_n(&entry->value, __ATOMIC_ACQUIRE) : 0;
+    if (!value || (write && !(value & WRITABLE)))
         return NULL;
+    offset = is_block(entry) ? iova % BLOCK : iova % DMA_PAGE;
     last->page = iova / DMA_PAGE;
-    last->address = (uint8_t *)(entry & ~WRITABLE);
+    last->address = (uint8_t *)(value & ~WRITABLE) + (offset & ~(uint64_t)(DMA_PAGE - 1));
     return last->address + iova % DMA_PAGE;
 }
 

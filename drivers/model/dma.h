@@ -40,11 +40,15 @@ bool dma_quiet(struct dma_map *map);
 uint64_t dma_pages(struct dma_map *map);
 
 struct dma_user *dma_user_make(struct dma_map *map);
-/* cffi: end */
 
 /* Between these an engine may use what it has looked up.  Not nested. */
 void dma_enter(struct dma_user *user);
 void dma_leave(struct dma_user *user);
+
+/* Copies from or to the device's memory, across pages.  False: not all of it is allowed; then part may be copied. */
+bool dma_read(struct dma_user *user, uint64_t iova, void *to, uint64_t length);
+bool dma_write(struct dma_user *user, uint64_t iova, const void *from, uint64_t length);
+/* cffi: end */
 
 /* False while memory is being taken away: no more data may be held then.  Between dma_enter and dma_leave. */
 bool dma_may_hold(struct dma_user *user);
@@ -82,9 +86,5 @@ static inline void *dma_at(struct dma_user *user, uint64_t iova, uint64_t length
         return last->address + offset;
     return dma_walk(user, iova, write);
 }
-
-/* Copies from or to the device's memory, across pages.  False: not all of it is allowed; then part may be copied. */
-bool dma_read(struct dma_user *user, uint64_t iova, void *to, uint64_t length);
-bool dma_write(struct dma_user *user, uint64_t iova, const void *from, uint64_t length);
 
 #endif
