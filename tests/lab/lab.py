@@ -133,7 +133,7 @@ def qemu_command(
         *devices,
         "-kernel", str(kernel.bzimage),
         "-initrd", str(image),
-        "-append", "console=ttyS0 quiet panic=-1 mitigations=off nowatchdog maxcpus=1",
+        "-append", "console=ttyS0 quiet panic=-1 mitigations=off nowatchdog no_timer_check maxcpus=1",
     ]  # fmt: skip
 
 

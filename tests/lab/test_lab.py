@@ -19,4 +19,5 @@ def test_named_files_pass_in_the_lab(batch: str, capsys: pytest.CaptureFixture[s
     with capsys.disabled():
         print(f"\n{result.summary()}")
     problems = result.problems()
-    assert not problems, "\n".join([*problems, "", "the lab's console:", result.output])
+    console = result.output.splitlines()
+    assert not problems, "\n".join([*problems, "", f"the last of the console's {len(console)} lines:", *console[-60:]])
