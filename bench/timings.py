@@ -19,9 +19,11 @@ from bench.built import built
 from hv.vcpu import Vcpu
 
 FLOOR: Final = "exit floor"
+UNMAPPED_EACH_TIME: Final = "call/reply with a page, unmapped each time"
+"""The page of a call is unmapped before the next call, not those of 32 calls at once."""
 KINDS: Final = {
     FLOOR: 1, "null": 1, "map a 4 KiB page": 2, "create a thread": 3, "create a process": 4, "call/reply": 5,
-    "call/reply with a page": 6,
+    "call/reply with a page": 6, UNMAPPED_EACH_TIME: 7,
 }  # fmt: skip
 """By name: what the program is told to time."""
 WARM: Final = 20

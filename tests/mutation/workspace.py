@@ -17,10 +17,11 @@ from tests.mutation.collection import COLLECT
 
 COPIED: Final = ("abi", "kernel", "tests/__init__.py", "tests/conftest.py", "tests/kernel", "pyproject.toml")
 TESTS: Final = (
-    "tests/kernel", "--deselect=tests/kernel/test_fuzz.py::test_fuzz_command",
+    "tests/kernel", "--ignore=tests/kernel/prove", "--deselect=tests/kernel/test_fuzz.py::test_fuzz_command",
     *(f"--deselect=tests/kernel/test_fuzz.py::test_100_000_random_calls_with_full_checks[{n}]" for n in range(1, 5)),
 )  # fmt: skip
-"""What is run; of the random calls a fifth, for they are more of the same, and not the command for more of them."""
+"""What is run; of the random calls a fifth, for they are more of the same, and not the command for more of them; and no
+proofs, which have mutants of their own (``tests.kernel.prove.mutants``)."""
 HERE: Final = Path(__file__).parent
 
 
