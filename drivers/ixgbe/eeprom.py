@@ -1,0 +1,37 @@
+"""The EEPROM of a modelled 82599 (datasheet section 6): what drivers read of it, and its checksum."""
+
+from __future__ import annotations
+
+from typing import Final
+
+WORDS: Final = 8192
+CHECKSUM_AT: Final = 0x3F
+SUM: Final = 0xBABA
+"""What words 0 to 3F add up to, with the sections that pointers 03 to 0E name; there are none here."""
+
+
+class Eeprom:
+    """16-bit words; the MAC address is at 0x40, in a section that no pointer names."""
+
+    def __init__(self, mac: bytes, device_id: int) -> None:
+        self.words = [0] * WORDS
+        self.words[0x00] = 0x2047  # a signature that says the words are valid
+        self.words[0x0F] = device_id
+        self.words[0x2B] = 0x8086
+        for i in range(3):
+            self.words[0x40 + i] = mac[2 * i] | mac[2 * i + 1] << 8
+        self.words[CHECKSUM_AT] = (SUM - sum(self.words[:CHECKSUM_AT])) % 65536
+
+    @property
+    def mac(self) -> bytes:
+        return b"".join(word.to_bytes(2, "little") for word in self.words[0x40:0x43])
+
+    def read(self, word: int) -> int:
+        """A word; 0xFFFF beyond the end."""
+        return self.words[word] if 0 <= word < WORDS else 0xFFFF
+
+    def write(self, word: int, value: int) -> None:
+        if 0 <= word < WORDS: self.words[word] = value
+
+
+__all__ = ["CHECKSUM_AT", "SUM", "WORDS", "Eeprom"]

@@ -1,0 +1,523 @@
+"""A model of the Intel 82599 10 GbE controller: what reading and writing its registers does.
+
+The registers are memory that the engine (``engine.c``) reads and writes as well; here is what a datasheet says about
+them beyond keeping bits.  The rings, filters, counters and interrupts are the engine's.  Section numbers are those of
+the Intel 82599 10 GbE Controller Datasheet.
+
+There are three ways for a driver to reach the registers:
+
+- ``Mode.TRAPPED`` (conformance): each access is a call of ``read`` or ``write``.  All that the datasheet says holds.
+- ``Mode.FAST``: the pages of the rings' registers (0x1000 and 0x6000) are memory, which the engine polls; the rest is
+  trapped.  Reading a counter in those pages does not clear it, and writes take effect when they are seen.
+- ``Mode.MEMORY``: all registers are memory, for a driver in another process.  No read is noticed: no counter, nor EICR,
+  is cleared by one (a write of ones clears EICR), and a semaphore is not taken by reading it.
+"""
+
+from __future__ import annotations
+
+import mmap
+import os
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from enum import Enum
+from typing import Any, Final, NamedTuple
+
+from drivers._native import ffi, lib
+from drivers.ixgbe.eeprom import Eeprom
+from drivers.ixgbe.registers import ALL, AT, BAR_SIZE, BY_NAME, REGISTERS, Kind, address
+from drivers.model.faults import Faults
+from drivers.model.memory import DmaMap
+from hv.device import Region, Window
+
+PAGE: Final = 4096
+HOT: Final = (0x1000, 0x6000)
+"""The pages that are memory in fast mode: the registers of the first 64 rings each way."""
+ERRORS: Final = (
+    "DMA_FAULT", "TAIL_BEYOND", "HEAD_WRITTEN", "RING_CHANGED", "RING_SIZE", "ENABLE_ORDER", "BUFFER_SIZE",
+    "DESCRIPTOR_TYPE", "CONTEXT_MISSING", "LENGTH", "PAYLEN", "NO_EOP", "ACCESS", "IN_RESET", "RESET_BUSY",
+    "CRC_STRIP", "UNKNOWN_REGISTER",
+)  # fmt: skip
+"""Names of what a driver may do wrong; ``engine.h`` says what each means."""
+
+_RESET, _LINK_RESET, _GIO_DISABLE = 1 << 26, 1 << 3, 1 << 2
+_GIO_ENABLED = 1 << 19
+_ENABLE, _FLUSH = 1 << 25, 1 << 26
+_AN_RESTART = 1 << 12
+_OTHER_CAUSES = 0x3FFF_0000
+_PAIRS: Final = {
+    high: low for low, high in (("GORCL", "GORCH"), ("GOTCL", "GOTCH"), ("TORL", "TORH"), ("QBRC_L", "QBRC_H"),
+                                ("QBTC_L", "QBTC_H"))
+}  # fmt: skip
+"""Octet counters: reading the high word clears both, reading the low one neither."""
+
+
+class Mode(Enum):
+    """How registers are reached; see the module."""
+
+    TRAPPED = "conformance"
+    FAST = "fast"
+    MEMORY = "memory"
+
+
+class Report(NamedTuple):
+    """What a driver did wrong: its kind, the queue or register offset it concerns, and a value."""
+
+    kind: str
+    where: int
+    value: int
+
+
+class Ixgbe:
+    """One controller: a ``hv.device.Device``.
+
+    ``mode``: how registers are reached.  ``mac``: 6 bytes.  ``link_delay``: seconds from a restart of
+    autonegotiation until the link is up, None: never.  ``link_at_reset``: the link comes up after a reset by itself.
+    ``reset_time``: seconds that CTRL.RST takes, None: for ever.  ``registers``: an open file of at least 128 KiB that
+    is to hold them.  ``faults``: what goes wrong, of the packets.
+    """
+
+    def __init__(
+        self, mode: Mode = Mode.TRAPPED, *, name: str = "ixgbe model", mac: bytes = b"\x02\x82\x59\x90\x00\x01",
+        device_id: int = 0x10FB, link_delay: float | None = 0.0, link_at_reset: bool = False,
+        reset_time: float | None = 0.0, registers: int = -1, faults: Faults | None = None,
+    ) -> None:  # fmt: skip
+        if len(mac) != 6: raise ValueError(f"a MAC address has 6 bytes, not {len(mac)}")
+        self.name = name
+        self.vendor_id, self.device_id, self.class_code = 0x8086, device_id, 0x020000
+        self.mode = mode
+        self.eeprom = Eeprom(mac, device_id)
+        self.link_delay, self.link_at_reset, self.reset_time = link_delay, link_at_reset, reset_time
+        self.dma = DmaMap()
+        self.interrupts: Sequence[int] = tuple(_eventfd() for _ in range(lib.IXGBE_VECTORS))
+        self.removal = _eventfd()
+        self._memory = mmap.mmap(registers, BAR_SIZE)
+        self._words = memoryview(self._memory).cast("I")
+        self._at: Any = ffi.from_buffer(self._memory)
+        self._faults: Any = ffi.new("struct faults *")
+        (faults or Faults()).fill(self._faults)
+        self._engine: Any = lib.ixgbe_make(self.dma.map, self._at, self._faults)
+        if self._engine == ffi.NULL: raise MemoryError("no memory for a model of the 82599")
+        lib.ixgbe_events(self._engine, ffi.new("int[]", list(self.interrupts)), ffi.NULL)
+        lib.ixgbe_removal(self._engine, self.removal)
+        self._reset_until = 0.0
+        self._as_memory = False  # what is being decided was found in memory
+        self._follower: threading.Thread | None = None
+        self._closing = False
+        self._actions = self._what_writes_do()
+        self._reads = self._what_reads_do()
+        host = int(ffi.cast("uintptr_t", self._at))
+        pages = {Mode.TRAPPED: (), Mode.FAST: HOT, Mode.MEMORY: tuple(range(0, BAR_SIZE, PAGE))}[mode]
+        self._watched = sum(1 << page // PAGE for page in pages)
+        self.regions: Sequence[Region] = (
+            Region(BAR_SIZE, tuple(Window(page, PAGE, host + page) for page in pages)),
+        )
+        with self._locked():
+            self._to_defaults()
+
+    # What stands behind a device object (hv.device.Device).
+
+    def read(self, region: int, offset: int, size: int) -> int:
+        """A load of registers; what is not 32 aligned bits is an error of the driver, and reads as 0."""
+        ones: int = (1 << 8 * size) - 1
+        if region != 0 or not 0 <= offset <= BAR_SIZE - size: return 0
+        with self._locked():
+            if lib.ixgbe_removed(self._engine): return ones
+            if size != 4 or offset % 4:
+                self._error(lib.IXGBE_ACCESS, offset, size)
+                return 0
+            found = AT.get(offset)
+            if found is None: return 0
+            register, index = found
+            action = self._reads.get(register.name)
+            if action is not None: return action(index) & ALL
+            value = self._get(offset)
+            if register.kind is Kind.COUNTER: self._read_counter(register.name, index)
+            return value
+
+    def write(self, region: int, offset: int, size: int, value: int) -> None:
+        """A store; what is not 32 aligned bits is an error of the driver, and does nothing."""
+        if region != 0 or not 0 <= offset <= BAR_SIZE - size: return
+        with self._locked():
+            if lib.ixgbe_removed(self._engine): return
+            if size != 4 or offset % 4:
+                self._error(lib.IXGBE_ACCESS, offset, size)
+            elif self._resetting:
+                self._error(lib.IXGBE_IN_RESET, offset, value)
+            else:
+                self._written(offset, self._get(offset), value & ALL)
+
+    def map(self, iova: int, address: int, length: int, writable: bool) -> None:
+        """DMA at ``iova`` reaches this memory from now on.  OSError: it cannot be mapped."""
+        self.dma.add(iova, address, length, writable)
+
+    def unmap(self, iova: int, length: int) -> None:
+        """No DMA reaches these addresses when this returns."""
+        self.dma.remove(iova, length)
+
+    def reset(self) -> None:
+        """As after power-on; mappings stay."""
+        with self._locked():
+            if not lib.ixgbe_removed(self._engine): self._to_defaults()
+
+    def close(self) -> None:
+        """Ends its threads and frees everything.  May be called again."""
+        if self._engine == ffi.NULL: return
+        self._closing = True
+        lib.ixgbe_halt(self._engine)
+        if self._follower is not None: self._follower.join()
+        lib.ixgbe_end(self._engine)
+        self._engine = ffi.NULL
+        self.dma.close()
+        for fd in (*self.interrupts, self.removal):
+            os.close(fd)
+        self._words.release()
+        ffi.release(self._at)
+        self._memory.close()
+
+    def __enter__(self) -> Ixgbe:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    # Running.
+
+    def start(self, *, idle: float = 50e-6) -> None:
+        """The engine polls on a thread of its own from now on, and sleeps ``idle`` seconds at a time when there has
+        been nothing to do for a while; 0: never."""
+        error = lib.ixgbe_run(self._engine, round(idle * 1e9))
+        if error: raise OSError(error, "no thread for the engine of a modelled 82599")
+        if self._watched and self._follower is None:
+            self._follower = threading.Thread(target=self._follow, name=self.name, daemon=True)
+            self._follower.start()
+
+    def poll(self, times: int = 1) -> int:
+        """Does what there is to do, once for each of ``times``, where no thread does; how many frames moved."""
+        moved = 0
+        for _ in range(times):
+            if self._watched:
+                with self._locked():
+                    lib.ixgbe_scan(self._engine)
+                while self._next_change(0): pass
+            with self._locked():
+                moved += lib.ixgbe_poll(self._engine)
+        return moved
+
+    def _follow(self) -> None:
+        while not self._closing:
+            self._next_change(50_000_000)
+
+    def _next_change(self, timeout: int) -> bool:
+        """Decides what the next word means that a driver wrote into memory, waiting for one ``timeout`` ns at most."""
+        offset, before, value = ffi.new("uint32_t *"), ffi.new("uint32_t *"), ffi.new("uint32_t *")
+        if not lib.ixgbe_changed(self._engine, offset, before, value, timeout): return False
+        with self._locked():
+            if lib.ixgbe_removed(self._engine): return True
+            self._as_memory = True
+            try:
+                if self._resetting:
+                    self._error(lib.IXGBE_IN_RESET, offset[0], value[0])
+                    lib.ixgbe_settle(self._engine, offset[0], value[0], before[0])
+                else:
+                    self._written(offset[0], before[0], value[0])
+            finally:
+                self._as_memory = False
+        return True
+
+    # Registers.
+
+    @contextmanager
+    def _locked(self) -> Iterator[None]:
+        lib.ixgbe_lock(self._engine)
+        try:
+            yield
+        finally:
+            lib.ixgbe_unlock(self._engine)
+
+    def _get(self, offset: int) -> int:
+        return self._words[offset // 4]
+
+    def _put(self, offset: int, value: int) -> None:
+        lib.ixgbe_put(self._engine, offset, value)
+
+    def _error(self, kind: int, where: int, value: int) -> None:
+        lib.ixgbe_error(self._engine, kind, where, value)
+
+    def _written(self, offset: int, before: int, value: int) -> None:
+        """The driver wrote ``value`` where ``before`` was."""
+        found = AT.get(offset)
+        if found is None:
+            self._error(lib.IXGBE_UNKNOWN_REGISTER, offset, value)
+            if self._as_memory: lib.ixgbe_settle(self._engine, offset, value, 0)
+            return
+        register, index = found
+        action = self._actions.get(register.name)
+        if action is not None:
+            now = action(index, before, value)
+        elif register.kind in (Kind.COUNTER, Kind.STATUS):
+            return
+        else:
+            now = before & ~register.writable | value & register.writable
+        if self._as_memory: lib.ixgbe_settle(self._engine, offset, value, now)
+        else: self._put(offset, now)
+        for other in register.addresses(index):
+            if other != offset: self._put(other, now)
+        if register.name in ("GPIE", "EIMS", "EIMS_EX", "EICS", "EICS_EX", "IVAR_MISC"): lib.ixgbe_tick(self._engine)
+
+    def _read_counter(self, name: str, index: int) -> None:
+        if name in _PAIRS: self._put(address(_PAIRS[name], index), 0)
+        elif name in _PAIRS.values(): return
+        self._put(address(name, index), 0)
+
+    def _what_reads_do(self) -> dict[str, Callable[[int], int]]:
+        return {
+            "CTRL": lambda _: self._get(0) | (_RESET if self._resetting else 0),
+            "STATUS": self._read_status, "LINKS": self._read_links, "EICR": self._read_causes,
+            "SWSM": self._read_semaphore, "EICS": lambda _: 0, "EIMC": lambda _: 0, "EICS_EX": lambda _: 0,
+            "EIMC_EX": lambda _: 0,
+        }  # fmt: skip
+
+    def _what_writes_do(self) -> dict[str, Callable[[int, int, int], int]]:
+        actions: dict[str, Callable[[int, int, int], int]] = {
+            "CTRL": self._write_control, "EICR": self._write_causes, "EICS": self._set_causes,
+            "EIMS": lambda _, b, v: self._masked(b | v & 0x7FFF_FFFF), "EIMC": self._mask,
+            "EICS_EX": self._set_vectors, "EIMS_EX": self._unmask_vectors, "EIMC_EX": self._mask_vectors,
+            "EEC": lambda _, b, v: b & ~0xF7 | v & 0x77 | (0x80 if v & 0x40 else 0),
+            "EERD": self._read_eeprom, "EEWR": self._write_eeprom, "SWSM": lambda _, b, v: v & 7,
+            "FDIRCTRL": lambda _, b, v: v | 8, "AUTOC": self._write_autoc, "MSCA": lambda _, b, v: v & ~(1 << 30),
+        }  # fmt: skip
+        for ring, transmit in (("R", False), ("T", True)):
+            for more in ("",) if transmit else ("", "_MORE"):
+                first = 64 if more else 0
+                control = f"{ring}XDCTL{more}"
+                actions[control] = self._ring_control(BY_NAME[control].writable, transmit, first)
+                actions[f"{ring}DH{more}"] = self._ring_head(transmit, first)
+                for name in ("BAL", "BAH", "LEN"):
+                    name = f"{ring}D{name}{more}"
+                    actions[name] = self._ring_place(BY_NAME[name].writable, transmit, first)
+        return actions
+
+    # Reset and link (4.2.1.6, 3.7).
+
+    @property
+    def _resetting(self) -> bool:
+        return time.monotonic() < self._reset_until
+
+    def _to_defaults(self) -> None:
+        lib.ixgbe_clear(self._engine)
+        self._memory[:] = _DEFAULTS
+        mac = self.eeprom.mac
+        for low, high in ((0xA200, 0xA204), (0x5400, 0x5404)):
+            self._words[low // 4] = int.from_bytes(mac[:4], "little")
+            self._words[high // 4] = int.from_bytes(mac[4:], "little") | 1 << 31
+        if self._watched:
+            own = bytearray(_OWN)
+            if self.reset_time is None: own[0] = 1  # CTRL.RST is not cleared
+            lib.ixgbe_watch(self._engine, self._watched, ffi.from_buffer(own))
+        lib.ixgbe_link(self._engine, -1)
+        lib.ixgbe_take_causes(self._engine, ALL)
+        if self.link_at_reset: self._link_restart()
+
+    def _link_restart(self) -> None:
+        lib.ixgbe_link(self._engine, -1 if self.link_delay is None else round(self.link_delay * 1e9))
+
+    def _write_control(self, _: int, before: int, value: int) -> int:
+        if value & (_RESET | _LINK_RESET):
+            if lib.ixgbe_busy(self._engine) and self._get(8) & _GIO_ENABLED:
+                self._error(lib.IXGBE_RESET_BUSY, 0, value)
+            self._to_defaults()
+            if self.reset_time != 0:
+                now = time.monotonic()
+                self._reset_until = now + self.reset_time if self.reset_time is not None else float("inf")
+                if self._as_memory and self.reset_time is None: return value
+            return 0
+        return value & _GIO_DISABLE
+
+    def _read_status(self, _: int) -> int:
+        lib.ixgbe_tick(self._engine)
+        quiet = self._get(0) & _GIO_DISABLE and not lib.ixgbe_busy(self._engine)
+        value = self._get(8) & ~_GIO_ENABLED | (0 if quiet else _GIO_ENABLED)
+        self._put(8, value)
+        return value
+
+    def _read_links(self, _: int) -> int:
+        lib.ixgbe_tick(self._engine)
+        return self._get(address("LINKS"))
+
+    def _write_autoc(self, _: int, before: int, value: int) -> int:
+        if value & _AN_RESTART: self._link_restart()
+        return value & ~_AN_RESTART
+
+    # EEPROM and semaphore (8.2.3.2, 10.5.4).
+
+    def _read_eeprom(self, _: int, before: int, value: int) -> int:
+        if not value & 1: return value & ~2
+        return self.eeprom.read(value >> 2 & 0x3FFF) << 16 | value & 0xFFFC | 2
+
+    def _write_eeprom(self, _: int, before: int, value: int) -> int:
+        if value & 1: self.eeprom.write(value >> 2 & 0x3FFF, value >> 16)
+        return value & ~1 | 2
+
+    def _read_semaphore(self, _: int) -> int:
+        value = self._get(address("SWSM"))
+        self._put(address("SWSM"), value | 1)
+        return value
+
+    # Interrupts (8.2.3.5).
+
+    def _read_causes(self, _: int) -> int:
+        lib.ixgbe_tick(self._engine)
+        gpie = self._get(address("GPIE"))
+        bits = _OTHER_CAUSES if gpie & 1 << 5 else ALL  # OCD: reading clears the other causes alone
+        causes = self._get(address("EICR"))
+        lib.ixgbe_take_causes(self._engine, bits)
+        if not gpie & 1 << 4: self._masked(self._get(address("EIMS")) & ~self._get(address("EIAM")))
+        return causes
+
+    def _write_causes(self, _: int, before: int, value: int) -> int:
+        return before & ~value
+
+    def _set_causes(self, _: int, before: int, value: int) -> int:
+        lib.ixgbe_cause(self._engine, value & 0x7FFF_FFFF)
+        return 0
+
+    def _masked(self, value: int) -> int:
+        """EIMS is this now; its lower 16 bits are also those of EIMS_EX(0)."""
+        self._put(address("EIMS"), value)
+        vectors = self._get(address("EIMS_EX"))
+        self._put(address("EIMS_EX"), vectors & 0xFFFF_0000 | value & 0xFFFF)
+        lib.ixgbe_unmasked(self._engine)
+        return value
+
+    def _mask(self, _: int, before: int, value: int) -> int:
+        self._masked(self._get(address("EIMS")) & ~value)
+        return 0
+
+    def _vectors(self, index: int, value: int) -> int:
+        self._put(address("EIMS_EX", index), value)
+        if index == 0: self._masked(self._get(address("EIMS")) & ~0xFFFF | value & 0xFFFF)
+        return value
+
+    def _set_vectors(self, index: int, before: int, value: int) -> int:
+        if index == 0: lib.ixgbe_cause(self._engine, value & 0xFFFF)
+        return 0
+
+    def _unmask_vectors(self, index: int, before: int, value: int) -> int:
+        return self._vectors(index, before | value)
+
+    def _mask_vectors(self, index: int, before: int, value: int) -> int:
+        self._vectors(index, self._get(address("EIMS_EX", index)) & ~value)
+        return 0
+
+    # Rings (8.2.3.8, 8.2.3.9).
+
+    def _ring_control(self, writable: int, transmit: bool, first: int) -> Callable[[int, int, int], int]:
+        def write(index: int, before: int, value: int) -> int:
+            queue, now = first + index, value & writable & ~_FLUSH
+            enabled = bool(lib.ixgbe_ring_enabled(self._engine, transmit, queue))
+            if now & _ENABLE and not enabled:
+                self._put_control(transmit, queue, now)
+                if not lib.ixgbe_ring_start(self._engine, transmit, queue): now &= ~_ENABLE
+            elif not now & _ENABLE and enabled:
+                lib.ixgbe_ring_stop(self._engine, transmit, queue)
+            return now
+
+        return write
+
+    def _put_control(self, transmit: bool, queue: int, value: int) -> None:
+        """The engine reads thresholds of a ring when it starts."""
+        if self._as_memory: return
+        if transmit: self._put(address("TXDCTL", queue), value)
+        else: self._put(address("RXDCTL", queue) if queue < 64 else address("RXDCTL_MORE", queue - 64), value)
+
+    def _ring_head(self, transmit: bool, first: int) -> Callable[[int, int, int], int]:
+        def write(index: int, before: int, value: int) -> int:
+            queue = first + index
+            if not lib.ixgbe_ring_enabled(self._engine, transmit, queue): return value & 0xFFFF
+            head: int = lib.ixgbe_ring_head(self._engine, transmit, queue)
+            if value != head: self._error(lib.IXGBE_HEAD_WRITTEN, queue, value)
+            return head
+
+        return write
+
+    def _ring_place(self, writable: int, transmit: bool, first: int) -> Callable[[int, int, int], int]:
+        def write(index: int, before: int, value: int) -> int:
+            queue = first + index
+            if value & ~writable: self._error(lib.IXGBE_RING_SIZE, queue, value)
+            if lib.ixgbe_ring_enabled(self._engine, transmit, queue) and value & writable != before:
+                self._error(lib.IXGBE_RING_CHANGED, queue, value)
+                return before
+            return value & writable
+
+        return write
+
+    # What goes wrong.
+
+    @property
+    def errors(self) -> dict[str, int]:
+        """How often the driver did what, by name (``ERRORS``); what did not happen is not there."""
+        with self._locked():
+            counts = [lib.ixgbe_error_count(self._engine, kind) for kind in range(lib.IXGBE_ERRORS)]
+        return {name: count for name, count in zip(ERRORS, counts, strict=True) if count}
+
+    @property
+    def reports(self) -> list[Report]:
+        """The last 64 of these, oldest first."""
+        into = ffi.new("struct ixgbe_report[64]")
+        with self._locked():
+            count = lib.ixgbe_reports(self._engine, into, 64)
+        return [Report(ERRORS[one.kind], one.queue, one.value) for one in into[0:count]]
+
+    def cause(self, bits: int) -> None:
+        """Raises causes in EICR that nothing has caused."""
+        with self._locked():
+            lib.ixgbe_cause(self._engine, bits)
+            lib.ixgbe_tick(self._engine)
+
+    def link(self, delay: float | None) -> None:
+        """The link goes down, and comes up after so many seconds; None: it stays down."""
+        with self._locked():
+            lib.ixgbe_link(self._engine, -1 if delay is None else round(delay * 1e9))
+
+    def remove(self) -> None:
+        """Surprise removal: all registers read as all ones from now on."""
+        with self._locked():
+            lib.ixgbe_remove(self._engine)
+
+    @property
+    def engine(self) -> Any:
+        """The engine, for back ends and benchmarks (``engine.h``)."""
+        return self._engine
+
+
+def _eventfd() -> int:
+    return os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
+
+
+def _defaults() -> bytes:
+    words = [0] * (BAR_SIZE // 4)
+    for register in REGISTERS:
+        for index in range(register.count):
+            for at in register.addresses(index):
+                words[at // 4] = register.reset
+    return b"".join(word.to_bytes(4, "little") for word in words)
+
+
+def _own() -> bytes:
+    """By word: 1 where the device writes, or the engine reads what the driver writes, as it does with tails."""
+    own = bytearray(BAR_SIZE // 4)
+    tails = ("RDT", "RDT_MORE", "TDT", "RDH", "RDH_MORE", "TDH")
+    for register in REGISTERS:
+        if register.kind in (Kind.COUNTER, Kind.STATUS) or register.name in tails:
+            for index in range(register.count):
+                for at in register.addresses(index):
+                    own[at // 4] = 1
+    return bytes(own)
+
+
+_DEFAULTS: Final = _defaults()
+_OWN: Final = _own()
+
+__all__ = ["ERRORS", "HOT", "Ixgbe", "Mode", "Report"]
