@@ -5,14 +5,22 @@ import warnings
 import pytest
 
 from tests.lab.files import BATCHES
-from tests.lab.lab import LabUnavailable, run
+from tests.lab.lab import LabResult, LabUnavailable, run
 
 
 @pytest.mark.lab
 @pytest.mark.parametrize("batch", BATCHES)
 def test_named_files_pass_in_the_lab(batch: str, capsys: pytest.CaptureFixture[str]) -> None:
+    def attempt() -> LabResult:
+        return run(BATCHES[batch].files, smp=BATCHES[batch].processors)
+
     try:
-        result = run(BATCHES[batch].files, smp=BATCHES[batch].processors)
+        result = attempt()
+        if result.ended:
+            # A machine that emulates a machine that runs machines, at a tenth of the speed, perhaps on a busy host.
+            last = "\n".join(result.output.splitlines()[-60:])
+            warnings.warn(f"THE LAB DID NOT FINISH ({result.ended}) and is tried once more:\n{last}", stacklevel=1)
+            result = attempt()
     except LabUnavailable as reason:
         warnings.warn(f"THE LAB DID NOT RUN: {reason}", stacklevel=1)
         pytest.skip(f"THE LAB DID NOT RUN: {reason}")
