@@ -279,7 +279,9 @@ int dma_unmap_range(struct dma_map *map, uint64_t iova, uint64_t length)
                 take(map, entry);
         }
         /* What is left is at most a block at each end, cut in two. */
-        if (end % BLOCK && !unmap_some(map, end / BLOCK * BLOCK, end))
+        uint64_t last = end / BLOCK * BLOCK;
+
+        if (!unmap_some(map, last > iova ? last : iova, end))
             result = -ENOMEM;
         end = iova + BLOCK < end ? iova + BLOCK : end;
     }

@@ -16,7 +16,8 @@ class DmaFault(Exception):
 
 
 class DmaMap:
-    """What ``Device.map`` and ``Device.unmap`` of a model do.  Any thread may call; close() only when no engine runs."""
+    """What ``Device.map`` and ``Device.unmap`` of a model do.  Any thread may call; ``close`` only when no
+    engine runs."""
 
     def __init__(self, advance: Callable[[], None] | None = None) -> None:
         """``advance`` gets data that is on its way on, where no thread of the model's own does that."""
