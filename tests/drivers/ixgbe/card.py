@@ -12,7 +12,6 @@ from dataclasses import dataclass
 from typing import Any
 
 from drivers._native import ffi, lib
-
 from drivers.ixgbe.model import Ixgbe, Mode
 
 CTRL, STATUS, CTRL_EXT, EEC, EERD = 0x0, 0x8, 0x18, 0x10010, 0x10014
