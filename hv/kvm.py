@@ -23,6 +23,8 @@ lib: Any = _native.lib
 DEVICE: Final = "/dev/kvm"
 API_VERSION: Final = 12
 CPUID_ENTRIES: Final = 256
+PHYSICAL_WIDTH: Final = 39
+"""Bits of the guest-physical map's addresses (abi.layout): no host's may have fewer."""
 
 # What there is no way around: memory regions, MMU notifiers (they make the vCPU drop translations), xsave, kicks.
 NEEDED: Final = (
@@ -90,6 +92,7 @@ class Kvm:
 
     def __init__(self, path: str = DEVICE) -> None:
         self.fd = _open(path)
+        self._cpuid: bytes | None = None
         try:
             self._require()
         except BaseException:
@@ -100,7 +103,6 @@ class Kvm:
         """Whether general registers travel with KVM_RUN; without, each exit costs two more ioctls."""
         self.max_vcpus: int = self.capability(lib.KVM_CAP_MAX_VCPUS) or self.capability(lib.KVM_CAP_NR_VCPUS) or 4
         self.max_memslots: int = self.capability(lib.KVM_CAP_NR_MEMSLOTS) or 32
-        self._cpuid: bytes | None = None
         check(lib.aero_install_kick_signal(), "sigaction")
 
     def _require(self) -> None:
@@ -113,6 +115,11 @@ class Kvm:
         for name, since in NEEDED:
             if not self.capability(getattr(lib, name)):
                 raise KvmUnavailable(f"KVM lacks {name}", f"use Linux {since} or newer")
+        if self.physical_width < PHYSICAL_WIDTH:
+            raise KvmUnavailable(
+                f"the processor's physical addresses have {self.physical_width} bits, fewer than {PHYSICAL_WIDTH}",
+                "use another host; where this is a virtual machine, give it a CPU model with more (host-phys-bits=on)",
+            )
 
     def capability(self, number: int) -> int:
         """What KVM_CHECK_EXTENSION says: 0 for absent, else 1 or a number with a meaning of its own."""
@@ -126,6 +133,12 @@ class Kvm:
             ioctl(self.fd, "KVM_GET_SUPPORTED_CPUID", table)
             self._cpuid = bytes(table[: 8 + 40 * struct.unpack_from("<I", table)[0]])
         return self._cpuid
+
+    @property
+    def physical_width(self) -> int:
+        """Bits of a vCPU's physical addresses, MAXPHYADDR (SDM vol. 3, section 4.1.4: CPUID 80000008H, EAX bits 7:0;
+        36 where a processor does not say)."""
+        return self.cpuid_leaf(0x8000_0008)[0] & 0xFF or 36
 
     @property
     def giant_pages(self) -> bool:

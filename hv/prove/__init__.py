@@ -28,7 +28,12 @@ ASSUMPTIONS = (
     ),
     Assumption(
         "physical_width", "MAXPHYADDR is at least 39",
-        "the guest-physical map ends below 2**39; processors of servers have 46 or more, of desktops since 2015 39",
+        "the guest-physical map ends below 2**39; hv/kvm.py refuses a host whose CPUID says less (80000008H: EAX)",
+    ),
+    Assumption(
+        "size", "a machine has at most 128 GiB, and keeps what it began with",
+        "hv/machine.py and hv/guest_memory.py refuse more; proved: no transition writes memory.blocks or "
+        "memory.giants, and all that is mapped lies within them",
     ),
     Assumption(
         "memslots", "what TableFrames stores as the nth 64-bit word is at guest-physical TABLES_BASE + 8 n",

@@ -19,7 +19,7 @@ from kernel import ledgers
 from kernel.prove import source
 from kernel.prove.contracts import CONTRACTS, INSIDE, INSIDE_LEDGERS
 from kernel.prove.source import Function
-from kernel.prove.state import BLANK, NOW, ROWS, TABLES, TOTALS, State
+from kernel.prove.state import BLANK, FIELDS, LEDGERS, NOW, NUMBERS, ROWS, TABLES, TOTALS, State
 from kernel.prove.terms import (
     ZERO,
     Facts,
@@ -375,6 +375,7 @@ class Evaluation:
         """Writes a field, or an item of a row, where evaluation is, and counts it in the ledgers."""
         state = self.state
         key = f"{of.table}.{field}"
+        if key not in FIELDS: raise NotUnderstood(f"{key} is written, and is no field")
         made = state.write(self.condition, key, of.id, index, state.facts.choose(value))
         if not self.counting: return
         for rows, rule in rules_of(of.table, field):
@@ -455,14 +456,17 @@ class Evaluation:
             if attribute == "memory": return ObjectView("memory", 0, of.moment)
             if attribute in TABLES: return TableView(attribute, of.moment)
             if attribute == "ledger": return LedgerView(of.moment)
-            return name(attribute)
+            if attribute in NUMBERS: return name(attribute)
+            raise self._refusal(node, frame, "is not part of a kernel")
         if isinstance(of, ObjectView):
             if attribute == "id": return of.id
             key = f"{of.table}.{attribute}"
             if key in ROWS: return RowView(of, attribute)
+            if key not in FIELDS: raise self._refusal(node, frame, f"is no field of a {of.table}")
             return self.state.read(key, self.state.named(of.id, of.table), of.moment)
         if isinstance(of, LedgerView):
             if attribute in TOTALS: return self.state.ledger(attribute, None, of.moment)
+            if attribute not in LEDGERS: raise self._refusal(node, frame, "is no ledger")
             return LedgerRow(attribute, of.moment)
         if isinstance(of, ModuleType):
             return getattr(of, attribute)

@@ -113,6 +113,7 @@ def _preserved(name: str) -> Prove:
     def prove(timeout: float, seed: int) -> Iterator[Goal]:
         step = _step(name)
         if not step.state.writes: return
+        yield preservation.constant(step)
         yield from preservation.prove(step, Known(step, timeout, seed), INVARIANTS.values())
         yield from allocator.prove_calls(step, timeout, seed)
 

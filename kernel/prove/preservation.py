@@ -3,14 +3,28 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from typing import Final
 
 from kernel.invariants import Clause
 from kernel.prove.contracts import KEPT
 from kernel.prove.evaluator import Agreement
 from kernel.prove.goals import Goal, arbitrary, grouped, try_together
 from kernel.prove.instances import evaluate, instance
+from kernel.prove.solver import PROVED
 from kernel.prove.steps import Known, Step
 from kernel.prove.terms import Integer, Truth
+
+CONSTANT: Final = frozenset({"memory.blocks", "memory.giants"})
+"""How large the machine is: no step writes it."""
+
+
+def constant(step: Step) -> Goal:
+    """That a step leaves alone what is constant."""
+    written = sorted(CONSTANT & step.state.writes.keys())
+    goal = Goal("constants", (), True, not written)
+    if not written: goal.status = PROVED
+    else: goal.counterexample = f"{step.name} writes {', '.join(written)}"
+    return goal
 
 
 def goals_of(step: Step, clauses: Iterable[Clause]) -> list[Goal]:
@@ -40,4 +54,4 @@ def prove(step: Step, known: Known, clauses: Iterable[Clause]) -> Iterator[Goal]
         yield from group
 
 
-__all__ = ["agreed", "goals_of", "prove"]
+__all__ = ["CONSTANT", "agreed", "constant", "goals_of", "prove"]

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from kernel import evaluation
-from kernel.objects import CLASSES
+from kernel.objects import CLASSES, Ledger, fields_of
 from kernel.prove.terms import (
     Facts,
     Integer,
@@ -27,6 +27,8 @@ from kernel.prove.terms import (
     read,
 )  # fmt: skip
 
+FIELDS: Final = frozenset(f"{of.table_name}.{field}" for of in CLASSES for field in fields_of(of))
+"""All fields of objects, as table.field."""
 ROWS: Final = frozenset(f"{table}.{row}" for table, rows in evaluation.ROWS.items() for row in rows)
 """The fields that are rows, as table.field."""
 TABLES: Final = frozenset(of.table_name for of in CLASSES if of.table_name != "memory")
@@ -38,6 +40,10 @@ BLANK: Final = -1
 """No moment: everything is 0."""
 TOTALS: Final = ("free_pages", "free_blocks", "promised_pages", "promised_blocks", "promised_giants")
 """Ledgers that are one number."""
+LEDGERS: Final = frozenset(fields_of(Ledger)) - set(TOTALS)
+"""Ledgers that have a number for each key."""
+NUMBERS: Final = ("cores", "root")
+"""Numbers of a kernel as a whole: no step changes them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,4 +172,6 @@ class State:
         return total
 
 
-__all__ = ["BEFORE", "BLANK", "NOW", "ROWS", "TABLES", "TOTALS", "Count", "State", "Write"]
+__all__ = [
+    "BEFORE", "BLANK", "FIELDS", "LEDGERS", "NOW", "NUMBERS", "ROWS", "TABLES", "TOTALS", "Count", "State", "Write",
+]  # fmt: skip

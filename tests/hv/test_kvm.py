@@ -72,6 +72,19 @@ def test_a_kvm_that_is_too_old_is_explained(kvm: Kvm, monkeypatch: pytest.Monkey
 
 
 @pytest.mark.kvm
+def test_a_processor_with_too_few_address_bits_is_explained(kvm: Kvm, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert kvm.physical_width >= 39
+    before = psutil.Process().num_fds()
+    for eax, said in ((38, 38), (0x3000 | 36, 36), (0, 36)):
+        monkeypatch.setattr(Kvm, "cpuid_leaf", lambda self, function, index=0, eax=eax: (eax, 0, 0, 0))
+        with pytest.raises(KvmUnavailable, match=rf"have {said} bits, fewer than 39.*host-phys-bits"):
+            Kvm()
+    monkeypatch.setattr(Kvm, "cpuid_leaf", lambda self, function, index=0: (0x3027, 0, 0, 0))
+    Kvm().close()
+    assert psutil.Process().num_fds() == before
+
+
+@pytest.mark.kvm
 def test_fifty_machines_leave_nothing_behind(kvm: Kvm) -> None:
     def cycle() -> None:
         guest = Guest(kvm)

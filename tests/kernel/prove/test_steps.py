@@ -3,6 +3,7 @@ each object afterwards, and each ledger."""
 
 from __future__ import annotations
 
+import ast
 from collections import Counter
 from collections.abc import Iterable
 from functools import cache
@@ -11,7 +12,12 @@ import pytest
 
 from kernel.objects import Row, fields_of
 from kernel.objects.ledger import Ledger
+from kernel.prove import source
+from kernel.prove.evaluator import NotUnderstood
 from kernel.prove.meaning import Meaning, ledger_of
+from kernel.prove.preservation import constant
+from kernel.prove.solver import PROVED
+from kernel.prove.source import Function
 from kernel.prove.steps import Step, transitions
 from kernel.prove.terms import Facts
 from tests.kernel.mutants import mutant
@@ -102,3 +108,28 @@ def test_what_does_something_else_is_told_apart(module: str, text: str, replacem
     planted = marked(mutant(module, text, replacement))
     with pytest.raises(AssertionError):
         compared(Sampler(1, planted=planted).runs(3, 1500), PLAIN)
+
+
+@pytest.mark.parametrize(("right", "wrong", "refused"), [
+    ("R.current", "R.currant", "is no field of a core"),
+    ("k.thread", "k.threads", "is not part of a kernel"),
+])
+def test_what_there_is_not_is_refused(
+    monkeypatch: pytest.MonkeyPatch, right: str, wrong: str, refused: str
+) -> None:
+    """Not taken for something arbitrary."""
+    function = source.module("kernel.scheduler").functions["schedule"]
+    text = ast.unparse(function.tree)
+    assert right in text
+    tree = ast.parse(text.replace(right, wrong)).body[0]
+    assert isinstance(tree, ast.FunctionDef)
+    with pytest.raises(NotUnderstood, match=refused): Step(Function("kernel.scheduler", "schedule", tree))
+
+
+def test_a_step_that_writes_the_size_of_memory_is_told() -> None:
+    step = Step(transitions()["schedule"])
+    assert constant(step).status == PROVED
+    step.state.write(True, "memory.blocks", 0, None, 1)
+    goal = constant(step)
+    assert goal.status != PROVED
+    assert "memory.blocks" in goal.counterexample
