@@ -10,6 +10,7 @@ EPERM: Final = 1
 ENOENT: Final = 2
 ESRCH: Final = 3
 EINTR: Final = 4
+EIO: Final = 5
 EBADF: Final = 9
 ECHILD: Final = 10
 EAGAIN: Final = 11
@@ -29,6 +30,7 @@ ETIMEDOUT: Final = 110
 MEANINGS: Final[dict[int, str]] = {
     EPERM: "the handle does not permit this",
     ESRCH: "no such object",
+    EIO: "the hardware does not do this",
     ECHILD: "no such child",
     EAGAIN: "not now: try again",
     ENOMEM: "the container's quota is used up",
@@ -56,7 +58,7 @@ def error_name(result: int) -> str:
 
 
 __all__ = [
-    "EAGAIN", "EBADF", "EBUSY", "ECHILD", "EDEADLK", "EEXIST", "EFAULT", "EINTR", "EINVAL", "EMSGSIZE", "ENOENT",
+    "EAGAIN", "EBADF", "EBUSY", "ECHILD", "EDEADLK", "EEXIST", "EFAULT", "EINTR", "EINVAL", "EIO", "EMSGSIZE", "ENOENT",
     "ENOMEM", "ENOSPC", "ENOSYS", "EPERM", "EPIPE", "EPROTO", "ESRCH", "ETIMEDOUT", "MEANINGS", "NAMES", "OK",
     "error_name",
 ]  # fmt: skip

@@ -11,7 +11,7 @@ import textwrap
 from pathlib import Path
 from typing import Final
 
-from abi import errors, layout, queries
+from abi import device_queries, errors, layout, queries
 from abi.calls import CALLS, MESSAGE_WORDS, Argument, Call
 
 ROOT: Final = Path(__file__).resolve().parent.parent
@@ -137,6 +137,13 @@ def c_header() -> str:
         + "".join(
             f"{_define(f'AERO_QUERY_{name}', f'{number}UL')[:-1]} /* {meaning} */\n"
             for name, (number, meaning) in queries.MEANINGS.items()
+        )
+    )
+    parts.append(
+        "/* What aero_device_info tells. */\n"
+        + "".join(
+            f"{_define(f'AERO_DEVICE_{name}', f'{number:#x}UL')[:-1]} /* {meaning} */\n"
+            for name, (number, meaning) in device_queries.MEANINGS.items()
         )
     )
     parts.append(_SYSCALL_STUB)

@@ -39,10 +39,13 @@ IMAGE_BASE: Final = 0x5555_5555_4000
 SYSTEM_BASE: Final = 0x7F80_0000_0000
 SYSTEM_SLOT: Final = 255
 
-# Guest-physical map: data pages, page-table frames and system pages each live in memslots of their own.
+# Guest-physical map: data pages, devices' registers, page-table frames and system pages each live in memslots of their
+# own.
 DATA_BASE: Final = 0
 DATA_LIMIT: Final = 1 << 37
 """128 GiB: the most memory a machine can have."""
+DEVICES_BASE: Final = 1 << 37
+"""From here to TABLES_BASE: registers of devices, where programs have mapped them."""
 TABLES_BASE: Final = 1 << 38
 SYSTEM_PHYSICAL: Final = (1 << 38) + (1 << 37)
 

@@ -11,6 +11,7 @@ from abi.elf import read_image
 from abi.layout import BLOCK_SIZE, GIANT_SIZE, PAGE_SIZE
 from aerostat.program import Program
 from aerostat.sizes import parse_size
+from hv.hosting import device_variable
 from hv.machine import Machine as Hypervisor
 from hv.observer import StoppedByObserver
 from hv.process import Process
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
     from aerostat.invariants.clause import Clause, Guard, Predicate
     from aerostat.invariants.machine_view import MachineView
     from aerostat.invariants.violation import Violation
+    from hv.device import Device
+    from hv.devices import LentDevice
     from hv.hosting import Container, Endpoint, Handle
 
 ON_VIOLATION: Final = ("stop", "report", "repl")
@@ -130,6 +133,11 @@ class Machine:
 
         return Endpoint(self._id(container))
 
+    def add_device(self, device: Device, container: Container | None = None) -> LentDevice:
+        """Lends a device (``hv.device``: hardware that ``hv.vfio`` has opened, or a model) to a container, by default
+        the root, for ``load`` to give it to a program.  The machine closes it.  Raises OutOfMemory."""
+        return self.hypervisor.add_device(device, self._id(container))
+
     def _id(self, container: Container | None) -> int:
         if container is None: return self.hypervisor.kernel.root
         if container.gone: raise ValueError(f"container {container.name} has ended")
@@ -151,11 +159,13 @@ class Machine:
         time_limit: float | None = None,
         container: Container | None = None,
         handles: Sequence[Handle] = (),
+        devices: Mapping[str, LentDevice] | None = None,
     ) -> Program:
         """Loads a program, an ELF file's path or its bytes, without starting it: to read and write its memory, and to
         call its functions.  Arguments and errors as ``spawn``, and besides: ``allow_read``, ``allow_write`` and
         ``time_limit`` take the place of the machine's; ``container``: where it runs, by default the root; ``handles``:
-        to endpoints, which it learns from environment variables."""
+        to endpoints, which it learns from environment variables; ``devices``: by the names it knows them by, in
+        variables AERO_DEVICE_NAME.  One process holds a device at a time (ValueError)."""
         image = read_image(program)
         name = os.fsdecode(program) if not isinstance(program, bytes) else "program"
         arguments = [os.fsencode(word) for word in argv] if argv is not None else [os.fsencode(name)]
@@ -171,6 +181,7 @@ class Machine:
             process = self.hypervisor.spawn(
                 image, arguments, environment, name=name, personality=personality, output=stdout, start=False,
                 container=self._id(container), handles=handles,
+                devices={device_variable(name): lent for name, lent in (devices or {}).items()},
             )  # fmt: skip
         finally:
             image.let_go()  # a user may keep thousands of programs that have ended, or the exception
@@ -188,16 +199,17 @@ class Machine:
         stderr: int = 2,
         cwd: str | None = None,
         linux: bool | None = None,
+        devices: Mapping[str, LentDevice] | None = None,
     ) -> Program:
         """Starts a program: an ELF file's path or its bytes.
 
         ``argv`` includes the name of the program, as in C, and is just that by default; ``env`` is empty by default.
         ``stdin``, ``stdout`` and ``stderr`` are host descriptors; ``cwd`` a granted directory; ``linux`` overrides the
-        machine's.  Raises BadElf for what is no program, OutOfMemory, ArgumentsTooLong, and whatever stopped the
-        machine.
+        machine's; ``devices`` as of ``load``.  Raises BadElf for what is no program, OutOfMemory, ArgumentsTooLong,
+        and whatever stopped the machine.
         """
         loaded = self.load(
-            program, argv, env, stdin=stdin, stdout=stdout, stderr=stderr, cwd=cwd, linux=linux
+            program, argv, env, stdin=stdin, stdout=stdout, stderr=stderr, cwd=cwd, linux=linux, devices=devices
         )
         loaded.start()
         return loaded

@@ -1,4 +1,5 @@
-"""The audit of a whole machine: the kernel's invariants, the bytes of its page tables, and what the CPU's walk finds.
+"""The audit of a whole machine: the kernel's invariants, the bytes of its page tables, what the CPU's walk finds, and
+what devices can reach.
 
 The kernel says what each entry should be; here the bytes in guest memory are decoded again and compared, entry by
 entry, and every mapped page of every address space is looked up by KVM_TRANSLATE, which walks the tables as the MMU
@@ -10,11 +11,11 @@ from __future__ import annotations
 import random
 from typing import TYPE_CHECKING, Final
 
-from abi.layout import BLOCK_SIZE, PAGE_SHIFT, SYSTEM_SLOT, TABLE_ENTRIES, USER_END, USER_MIN
+from abi.layout import BLOCK_SIZE, EXECUTE, PAGE_SHIFT, SYSTEM_SLOT, TABLE_ENTRIES, USER_END, USER_MIN
 from hv.page_tables import decode_entry, encode_entry
 from kernel.calls.ranges import mapping_around
 from kernel.check import CheckFailed
-from kernel.objects import ENDED, ENDING, FREE, MAPPED_BLOCK, MAPPED_GIANT, PAGES_OF, PROCESS, TABLE
+from kernel.objects import ENDED, ENDING, FREE, MAPPED, MAPPED_BLOCK, MAPPED_GIANT, PAGES_OF, PROCESS, TABLE
 
 if TYPE_CHECKING:
     from hv.engine import Engine
@@ -37,12 +38,32 @@ def audit(machine: Machine) -> int:
             compared += _compare_translations(machine, s, vcpu)
         finally:
             machine.vcpus.give_back(vcpu)
+    return compared + _compare_devices(machine)
+
+
+def _compare_devices(machine: Machine) -> int:
+    """What each device can reach against what the kernel says; and that what leads to registers is mapped, within what
+    the device has, and to nothing else."""
+    k, compared = machine.kernel, 0
+    for o, lent in machine.devices.lent.items():
+        m = k.device[o].domain
+        M = k.domain[m]
+        expected = {w: (p, PAGES_OF[k.page[p].kind]) for w, p in M.map_page.items() if p} if m else {}
+        if lent.mirrored != expected or lent.unmaps:
+            wrong = sorted({*lent.mirrored.items()} ^ {*expected.items()})
+            raise CheckFailed("audit", "device_mappings", (o,), f"the device and the kernel differ in {wrong[:8]}")
+        compared += 1 + len(expected)
+    for p, address in machine.devices.registers.frames.items():
+        mapping = machine.devices.registers.at(address)
+        if k.page[p].kind != MAPPED or mapping is None or p not in mapping.frames:
+            raise CheckFailed("audit", "register_pages", (p,), f"page {p} leads to {address:#x} and should not")
+        compared += 1
     return compared
 
 
 def _compare_table(machine: Machine, x: int) -> int:
     """The 512 entries of table x as they stand in guest memory against what the kernel's state says."""
-    k, frames = machine.kernel, machine.frames
+    k, frames, registers = machine.kernel, machine.frames, machine.devices.registers.frames
     X = k.table[x]
     for i, word in enumerate(frames.entries(x)):
         target = X.entry.get(i, 0)
@@ -54,6 +75,7 @@ def _compare_table(machine: Machine, x: int) -> int:
         kind = k.page[target].kind if target != 0 else FREE
         if kind == TABLE: expected, permission = frames.gpa(target), 7
         else: expected, permission = target << PAGE_SHIFT, X.permission.get(i, 0)
+        if target in registers: expected, permission = registers[target], permission & ~EXECUTE
         large = permission != 0 and kind in (MAPPED_BLOCK, MAPPED_GIANT)
         words = [word]
         stand_in = frames.stand_in(x, i)
@@ -81,7 +103,7 @@ def _says(word: int, target: int, permission: int, large: bool) -> bool:
 
 def _compare_translations(machine: Machine, s: int, vcpu: Engine) -> int:
     k = machine.kernel
-    S = k.process[s]
+    S, registers = k.process[s], machine.devices.registers.frames
     compared = 0
     mapped: list[tuple[int, int]] = []
     for v, p in S.map_page.items():
@@ -92,7 +114,8 @@ def _compare_translations(machine: Machine, s: int, vcpu: Engine) -> int:
             found = vcpu.translate((v + offset) << PAGE_SHIFT)
             expected = S.map_permission[v] != 0
             compared += 1
-            if found.valid != expected or (expected and found.physical != (p + offset) << PAGE_SHIFT):
+            leads_to = registers[p] if p in registers else (p + offset) << PAGE_SHIFT
+            if found.valid != expected or (expected and found.physical != leads_to):
                 raise CheckFailed(
                     "audit", "translation", (s, v + offset),
                     f"the CPU's walk finds {found.physical:#x} (valid: {found.valid}), the kernel page {p + offset}",

@@ -21,6 +21,7 @@ from abi.layout import EXECUTE, NATIVE_FIRST, READ, WRITE
 from hv.engine import (
     CRASHED,
     FAULT,
+    MMIO,
     PAGE_FAULT,
     PAGE_FAULT_FETCH,
     PAGE_FAULT_WRITE,
@@ -137,7 +138,7 @@ class Core:
         or the machine stops."""
         machine, raw = self.machine, self.machine.lock.raw
         acquire, release, contend, settle = raw.acquire, raw.release, machine.lock.contend, machine.effects.settle
-        R, threads = machine.kernel.core[self.index], machine.threads
+        R, threads, serve = machine.kernel.core[self.index], machine.threads, machine.devices.registers.serve
         t = thread.id
         self.vcpu = vcpu = thread.engine
         run = vcpu.run
@@ -146,6 +147,9 @@ class Core:
             settle()
             release()
             trap = run()
+            while trap == MMIO and serve(vcpu):  # a device's registers: the kernel has no part in it
+                self.exits += 1
+                trap = run()
             self.in_guest = None
             if not acquire(False): contend()
             self.exits += 1

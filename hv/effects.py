@@ -7,9 +7,9 @@ is gone before the page behind it is.
 
 from __future__ import annotations
 
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
-from abi.layout import DATA_LIMIT, PAGE_SHIFT, SYSTEM_SLOT
+from abi.layout import DATA_LIMIT, EXECUTE, PAGE_SHIFT, SYSTEM_SLOT
 from hv.gate import Gate
 from hv.guest_memory import GuestMemory
 from hv.page_tables import ADDRESS_MASK, PRESENT, TableFrames, encode_entry
@@ -17,6 +17,7 @@ from kernel.consequences import Consequences
 from kernel.objects import (
     ALIVE,
     CONTAINER,
+    DEVICE,
     DOMAIN,
     ENDED,
     ENDING,
@@ -33,6 +34,10 @@ from kernel.objects import (
     Kernel,
 )
 
+if TYPE_CHECKING:
+    from hv.devices import Devices
+    from hv.register_pages import RegisterPages
+
 
 def joined(runs: list[tuple[int, int]]) -> list[tuple[int, int]]:
     """Runs of pages, (first, count), sorted, with neighbours made one."""
@@ -44,6 +49,12 @@ def joined(runs: list[tuple[int, int]]) -> list[tuple[int, int]]:
         else:
             found.append((first, count))
     return found
+
+
+def encode_register_entry(gpa: int, permissions: int) -> int:
+    """The entry that leads to registers of a device: never executable, since the processor could not be stopped by a
+    fault from what it would fetch there."""
+    return encode_entry(gpa, permissions & ~EXECUTE, table=False, large=False)
 
 
 class Listener(Protocol):
@@ -83,13 +94,22 @@ class Effects:
         self._frames = frames
         self._system_entry = gate.system_pml4_entry()
         self._listener = listener
+        self.devices: Devices | None = None
+        self._registers: dict[int, int] = {}
+        """By page: the guest-physical address of the device registers that its entries lead to."""
+        self._register_pages: RegisterPages | None = None
         # What is still to be done to pages, as runs: a call to the host costs the same for one page as for many.
         self._drops: list[tuple[int, int]] = []
         self._releases: list[tuple[int, int]] = []
 
+    def carry_out_on(self, devices: Devices) -> None:
+        """What transitions mean for devices is theirs from now on."""
+        self.devices, self._register_pages, self._registers = devices, devices.registers, devices.registers.frames
+
     def settle(self) -> None:
         """Drops the translations, and releases the pages, of the transitions so far.  Before the big lock is given
         up, so that no system call returns before what it took away is out of reach."""
+        if self.devices is not None and not self.devices.settled: self.devices.settle()
         # Taken off first: what fails here stops the machine, and is not tried again on each way out of it.
         if self._drops:
             drops, self._drops = self._drops, []
@@ -104,6 +124,7 @@ class Effects:
         """Carries out what a transition means, but for what ``settle`` does."""
         k = self._k
         for t, core in found.left: self._listener.thread_left(t, core)
+        if (found.devices or found.mappings) and self.devices is not None: self.devices.changed(found)
         if found.kinds: self._before_entries(found.kinds)
         if found.entries: self._write_entries(found.entries, found.kinds)
         if found.kinds: self._after_entries(found.kinds)
@@ -133,6 +154,8 @@ class Effects:
             elif kind == MAPPED:
                 if self._releases: self.settle()  # it may be among them, and is somebody's again
                 memory.ensure(p)
+                if self._register_pages is not None and self._register_pages.next_address:
+                    self._register_pages.mapped(p)
             elif kind in (MAPPED_BLOCK, MAPPED_GIANT):
                 if self._releases: self.settle()
                 memory.ensure(p + PAGES_OF[kind] - 1)
@@ -149,6 +172,8 @@ class Effects:
                 kind = k.page[target].kind
                 if kind == TABLE:
                     value = encode_entry(frames.gpa(target), 0, table=True, large=False)
+                elif self._registers and target in self._registers:
+                    value = encode_register_entry(self._registers[target], X.permission[i])
                 else:
                     value = encode_entry(target << PAGE_SHIFT, X.permission[i], table=False, large=kind != MAPPED)
             if kind == MAPPED_GIANT or where in frames.stand_ins:
@@ -167,6 +192,8 @@ class Effects:
                 # A page that this transition frees is released below, which drops its translations too.
                 if not (page in kinds and k.page[page].kind == FREE):
                     self._drops.append((page, PAGES_OF[k.page[page].kind]))
+            elif self._register_pages is not None and before & PRESENT:
+                self._register_pages.dropped(address)
 
     def _after_entries(self, kinds: dict[int, int]) -> None:
         k = self._k
@@ -174,6 +201,8 @@ class Effects:
             if k.page[p].kind != FREE or before == FREE:
                 continue
             if before in PAGES_OF:
+                if self._registers and p in self._registers and self._register_pages is not None:
+                    self._register_pages.freed(p)
                 self._releases.append((p, PAGES_OF[before]))
             elif before == TABLE:
                 self._frames.free(p)
@@ -189,6 +218,8 @@ class Effects:
                 k.container.pop(p, None)
             elif before == DOMAIN:
                 k.domain.pop(p, None)
+            elif before == DEVICE:
+                k.device.pop(p, None)
 
 
-__all__ = ["Effects", "Listener"]
+__all__ = ["Effects", "Listener", "encode_register_entry", "joined"]

@@ -42,12 +42,13 @@ class Timer:
 class Watch:
     """A callback when a descriptor becomes ready; once."""
 
-    __slots__ = ("callback", "events", "fd")
+    __slots__ = ("background", "callback", "events", "fd")
 
-    def __init__(self, fd: int, events: int, callback: Callback) -> None:
+    def __init__(self, fd: int, events: int, callback: Callback, background: bool) -> None:
         self.fd = fd
         self.events = events
         self.callback: Callback | None = callback
+        self.background = background
 
     def cancel(self) -> None:
         """It will not be called.  Hold the big lock."""
@@ -81,16 +82,17 @@ class Events:
         self._changed()
         return timer
 
-    def when_ready(self, fd: int, direction: str, callback: Callback) -> Watch:
-        """Calls back once when ``fd`` can be read ("r") or written ("w") without blocking, or has failed."""
-        watch = Watch(fd, _DIRECTIONS[direction], callback)
+    def when_ready(self, fd: int, direction: str, callback: Callback, *, background: bool = False) -> Watch:
+        """Calls back once when ``fd`` can be read ("r") or written ("w") without blocking, or has failed.  What is in
+        the ``background`` is nothing that a thread waits for: ``pending`` does not count it."""
+        watch = Watch(fd, _DIRECTIONS[direction], callback, background)
         self._watches.append(watch)
         self._changed()
         return watch
 
     def pending(self) -> bool:
         """Something is still to happen."""
-        if any(watch.callback for watch in self._watches): return True
+        if any(watch.callback and not watch.background for watch in self._watches): return True
         return any(timer.callback and not timer.limit for _, _, timer in self._timers)
 
     def _changed(self) -> None:

@@ -130,6 +130,10 @@ class GuestMemory:
         """All of the memory, byte by byte; the index is the guest-physical address."""
         return self._host.view
 
+    def host_address(self, page_number: int) -> int:
+        """Where in this process the page's first byte is."""
+        return self._host.address + page_number * PAGE_SIZE
+
     @property
     def covered(self) -> int:
         """Bytes from 0 that KVM can reach so far."""

@@ -56,6 +56,11 @@ class Handle(NamedTuple):
     badge: int = 0
 
 
+def device_variable(name: str) -> str:
+    """The environment variable by which a program learns its handle to the device of this name."""
+    return "AERO_DEVICE_" + name.upper().replace("-", "_")
+
+
 def create_container(
     machine: Machine, name: str, parent: int, pages: int, blocks: int, giants: int = 0, cores: int = 0
 ) -> Container:
@@ -103,4 +108,6 @@ def start_timer(machine: Machine, endpoint: Endpoint, period: int) -> None:
     machine.messages.set_timer(endpoint.id, period)
 
 
-__all__ = ["Container", "Endpoint", "Handle", "create_container", "hand_out", "set_pager", "start_timer"]
+__all__ = [
+    "Container", "Endpoint", "Handle", "create_container", "device_variable", "hand_out", "set_pager", "start_timer",
+]  # fmt: skip

@@ -5,8 +5,9 @@ from __future__ import annotations
 import contextlib
 import time
 from collections import Counter, deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final
 
 from abi.calls import CALLS
@@ -21,6 +22,8 @@ from abi.layout import (
 )
 from hv.core import Core
 from hv.debug_print import debug_print
+from hv.device import Device
+from hv.devices import Devices, LentDevice
 from hv.effects import Effects
 from hv.engine import Engine
 from hv.events import Events
@@ -55,6 +58,7 @@ else:
 MAX_CORES: Final = 64
 MOST_UNKNOWN: Final = 1000
 """Different numbers of unknown calls that are counted one by one; all others together."""
+NO_DEVICES: Final[Mapping[str, LentDevice]] = MappingProxyType({})
 OTHER: Final = -1
 """Under which these are counted."""
 
@@ -114,6 +118,8 @@ class Machine:
         self.system = System(self.kernel, self.step, self.life.thread_started)
         self.messages = Messages(self)
         self.system.operations.orphaned = self._orphaned
+        self.devices = Devices(self)
+        self.effects.carry_out_on(self.devices)
         self.checker.carry_out = self.effects.apply
         self.checker.failed = self.stop
         self.native = self._native_calls()
@@ -135,7 +141,7 @@ class Machine:
 
     def _native_calls(self) -> dict[int, tuple[Callable[..., int | Operation], int]]:
         special: dict[str, Callable[..., int | Operation]] = {
-            "debug_print": partial(debug_print, self), **self.messages.calls(),
+            "debug_print": partial(debug_print, self), **self.messages.calls(), **self.devices.calls(),
         }  # fmt: skip
         return {
             call.number: (special.get(call.name) or getattr(self.system, call.name), len(call.arguments))
@@ -228,9 +234,10 @@ class Machine:
         start: bool = True,
         container: int = 0,
         handles: Sequence[Handle] = (),
+        devices: Mapping[str, LentDevice] = NO_DEVICES,
     ) -> Process:
-        """Loads a program into a new process of a container, by default the root, with handles to endpoints, and
-        starts it unless ``start`` is false.
+        """Loads a program into a new process of a container, by default the root, with handles to endpoints, and to
+        devices by the environment variables that tell of them; starts it unless ``start`` is false.
 
         Raises OutOfMemory, ArgumentsTooLong, BadElf (the file changed under us), what stopped the machine, and
         ValueError for a container that there is not or handles that cannot be given.
@@ -244,6 +251,7 @@ class Machine:
             process.output = output
             try:
                 if handles: env = [*env, *hand_out(self, s, handles)]
+                for name, lent in devices.items(): env = [*env, f"{name}={self.devices.give(lent, s, name)}".encode()]
                 rsp = load(self, process, image, argv, env)
                 if personality is not None: personality.attach(process, image, argv, env)
                 if start: self.start(process, image.entry, rsp)
@@ -257,6 +265,13 @@ class Machine:
             process.entry = (image.entry, rsp)
             self.programs += 1
             return process
+
+    def add_device(self, device: Device, container: int = 0) -> LentDevice:
+        """Lends a device to a container, by default the root.  The machine closes it.  Raises OutOfMemory, and
+        ValueError for a container that there is not."""
+        with self.lock:
+            self._must_be_open()
+            return self.devices.add(device, container or self.kernel.root)
 
     def start(self, process: Process, rip: int, rsp: int, *, rdi: int = 0, fs_base: int = 0) -> Thread:
         """Starts a thread of a process at ``rip``.  Hold the big lock.  Raises OutOfMemory."""
@@ -318,7 +333,10 @@ class Machine:
         self.end_process(culprit.process, 134, f"the virtual CPU failed: {vcpu.crash_reason}", culprit)
 
     def stray_access(self, culprit: Thread, vcpu: Engine) -> None:
-        """An access to guest-physical memory that nothing backs; page tables never lead there."""
+        """An access to guest-physical memory that nothing backs; page tables never lead there.  Or one to a device that
+        raised an exception, which stops the machine."""
+        failure, self.devices.registers.failure = self.devices.registers.failure, None
+        if failure is not None: raise failure
         self.end_process(culprit.process, 135, f"access to unbacked memory at {vcpu.mmio_address:#x}", culprit)
 
     def end_process(self, process: Process, status: int, reason: str, culprit: Thread | None = None) -> None:
@@ -417,6 +435,7 @@ class Machine:
     def _give_back(self) -> None:
         self.vcpus.close()
         self.vm.close()
+        self.devices.close()
         self.gate.close()
         self.frames.close()
         self.memory.close()

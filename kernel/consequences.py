@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import Final
 
 from kernel.fields import BITS
-from kernel.objects import DEAD, READY, Core, Kernel, Page, PageTable, Process, Thread
+from kernel.objects import DEAD, READY, Core, Device, Domain, Kernel, Page, PageTable, Process, Thread
 
 _STATE_OF_THREAD: Final = BITS["thread"]["state"]
 _RESULT: Final = BITS["thread"]["result"]
@@ -18,12 +18,13 @@ _PERMISSION: Final = BITS["table"]["permission"]
 _ENTRIES: Final = _ENTRY | _PERMISSION
 _CURRENT: Final = BITS["core"]["current"]
 _STATE_OF_PROCESS: Final = BITS["process"]["state"]
+_MAPPINGS: Final = BITS["domain"]["map_page"]
 
 
 class Consequences:
     """What one transition wrote that matters outside the kernel."""
 
-    __slots__ = ("entries", "kinds", "left", "processes", "threads")
+    __slots__ = ("devices", "entries", "kinds", "left", "mappings", "processes", "threads")
 
     def __init__(self) -> None:
         self.entries: dict[tuple[int, int], None] = {}
@@ -37,6 +38,10 @@ class Consequences:
         """Processes whose state was written, and what it was."""
         self.left: list[tuple[int, int]] = []
         """Threads that ran on a core and are ready on another: (thread, core that it ran on)."""
+        self.devices: list[tuple[Device, int, int]] = []
+        """Devices that were written, and what their holder and their domain were."""
+        self.mappings: dict[tuple[int, int], int] = {}
+        """By IOMMU domain and I/O virtual page whose mapping was written: the page that was there."""
 
 
 def consequences(k: Kernel) -> Consequences | None:
@@ -74,6 +79,15 @@ def consequences(k: Kernel) -> Consequences | None:
             assert isinstance(old, Process)
             if found is None: found = Consequences()
             found.processes.append((live, old.state))
+        elif isinstance(live, Domain):
+            if not fields & _MAPPINGS: continue
+            assert isinstance(old, Domain)
+            if found is None: found = Consequences()
+            for page, before in old.map_page.items(): found.mappings[live.id, page] = before
+        elif isinstance(live, Device):
+            assert isinstance(old, Device)
+            if found is None: found = Consequences()
+            found.devices.append((live, old.holder, old.domain))
     return found
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 from abi.calls.call import ADDRESS, LENGTH, Call, u64
-from abi.errors import EBUSY, EEXIST, EFAULT, EINVAL, ENOMEM, ENOSPC, EPERM, ESRCH
+from abi.errors import EBUSY, EEXIST, EFAULT, EINVAL, EIO, ENOMEM, ENOSPC, EPERM, ESRCH
 
 _DOMAIN = u64("handle", "a handle of an IOMMU domain")
 _DEVICE = u64("handle", "a handle of a device")
@@ -45,10 +45,11 @@ DEVICES: Final[tuple[Call, ...]] = (
         (
             (ESRCH, "no such handle, or not a domain's"),
             (EINVAL, "a range or iova that is not valid, a 2 MiB page cut or aligned otherwise, another protection"),
-            (EFAULT, "a page of the range is not mapped, or is a 1 GiB page"),
+            (EFAULT, "a page of the range is not mapped, is a 1 GiB page, or registers"),
             (EPERM, "devices would be allowed more than the caller is"),
             (EEXIST, "something is mapped at iova"),
-            (ENOSPC, "more than 64 pages and blocks, or more than 65535 in the domain"),
+            (ENOSPC, "more than 64 pages and blocks, more than 65535 in the domain, or than the hardware takes"),
+            (EIO, "the hardware of an attached device cannot map there"),
         ),
         "Lets the devices of a domain reach memory of the caller.  What is unmapped here stays until it is unmapped "
         "there too.",
@@ -71,7 +72,12 @@ DEVICES: Final[tuple[Call, ...]] = (
         "device_attach",
         (_DEVICE, u64("domain", "a handle of a domain")),
         "0",
-        ((ESRCH, "no such handles, or not a device's and a domain's"), (EBUSY, "the device is attached")),
+        (
+            (ESRCH, "no such handles, or not a device's and a domain's"),
+            (EBUSY, "the device is attached"),
+            (ENOSPC, "the domain maps more than the hardware's IOMMU takes"),
+            (EIO, "the hardware cannot map something where the domain does"),
+        ),
         "Lets a device reach the memory of a domain.",
     ),
     Call(
@@ -93,6 +99,52 @@ DEVICES: Final[tuple[Call, ...]] = (
             (EBUSY, "the device's interrupts are bound"),
         ),
         "Has the interrupts of a device signalled at an endpoint, where message_receive returns their number.",
+    ),
+    Call(
+        0x1037,
+        "device_map",
+        (
+            _DEVICE,
+            u64("region", "the number of a region of registers (a BAR)"),
+            u64("offset", "in it, a multiple of 4096"),
+            ADDRESS,
+            LENGTH,
+            u64("protection", "AERO_READ, or AERO_READ | AERO_WRITE"),
+        ),
+        "0",
+        (
+            (ESRCH, "no such handle, or not a device's"),
+            (EINVAL, "a range that is not valid, beyond the region, another protection"),
+            (EEXIST, "something is mapped in the range"),
+            (ENOMEM, "no quota for the pages, or for page tables"),
+            (ENOSPC, "more than 64 pages, or 64 such mappings of the device"),
+        ),
+        "Maps registers of a device.  They are charged, shared, protected and unmapped as memory is, but are never "
+        "executable, and are accessed 1, 2, 4 or 8 bytes at a time.  When the device passes on, is removed or its "
+        "holder ends, loads give all ones and stores vanish.",
+    ),
+    Call(
+        0x1038,
+        "device_info",
+        (_DEVICE, u64("what", "one of AERO_DEVICE_*")),
+        "the number",
+        (
+            (ESRCH, "no such handle, or not a device's"),
+            (EINVAL, "what is none of these, or a region or vector that there is not"),
+        ),
+        "Tells of a device: what it is, its regions of registers, its interrupts.",
+    ),
+    Call(
+        0x1039,
+        "device_reset",
+        (_DEVICE,),
+        "0",
+        (
+            (ESRCH, "no such handle, or not a device's"),
+            (EBUSY, "it is being reset"),
+            (EIO, "the hardware cannot be reset"),
+        ),
+        "Resets a device: its registers are as at power-on, nothing is in progress.  What it is attached to stays.",
     ),
 )
 

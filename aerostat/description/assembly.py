@@ -6,7 +6,7 @@ import contextlib
 import os
 import time
 from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from abi.elf import read_image
 from abi.image import BadElf
@@ -125,7 +125,7 @@ class DescribedMachine(Machine):
                    sum(RIGHTS[right] for right in set(handle.rights)), handle.badge)
             for endpoint, handle in program.endpoints.items()
         ]  # fmt: skip
-        streams = {stream: self._stream(name, stream, getattr(program, stream)) for stream in _STREAMS}
+        streams: dict[str, Any] = {stream: self._stream(name, stream, getattr(program, stream)) for stream in _STREAMS}
         with self._at(("program", name, "file"), room=container):
             return self.load(
                 path, [program.file, *program.arguments], program.environment, **streams,

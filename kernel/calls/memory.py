@@ -78,10 +78,10 @@ class MemoryCalls(Calls):
         for count in (GIANT_PAGES, BLOCK_PAGES):
             if count > largest or v % count or v + count > end: continue
             if self.step(sizes.MAP[count], s, *place(v, count), permission) == OK: return count
-        result = self._map_one(s, v, permission)
+        result = self.map_one(s, v, permission)
         return 1 if result == OK else result
 
-    def _map_one(self, s: int, v: int, permission: int) -> int:
+    def map_one(self, s: int, v: int, permission: int) -> int:
         """Maps one page, splitting blocks of the quota for it and its tables as need be."""
         c = self.k.process[s].container
         result = self.step(page_table.map_page, s, *indices(v), permission)

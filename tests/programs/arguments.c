@@ -332,7 +332,14 @@ static void device_calls_refuse(aero_handle process)
         expect("device_attach of none", aero_device_attach(bad, bad), -AERO_ESRCH);
         expect("device_detach of none", aero_device_detach(bad), -AERO_ESRCH);
         expect("interrupt_bind of none", aero_interrupt_bind(bad, bad), -AERO_ESRCH);
+        expect("device_map of none", aero_device_map(bad, bad, bad, bad, bad, bad), -AERO_ESRCH);
+        expect("device_info of none", aero_device_info(bad, bad), -AERO_ESRCH);
+        expect("device_reset of none", aero_device_reset(bad), -AERO_ESRCH);
     }
+    expect("device_map of a process", aero_device_map(process, 0, 0, 1UL << 20, AERO_PAGE_SIZE, AERO_READ),
+           -AERO_ESRCH);
+    expect("device_info of a process", aero_device_info(process, 0), -AERO_ESRCH);
+    expect("device_reset of a process", aero_device_reset(process), -AERO_ESRCH);
     expect("domain_close of a process", aero_domain_close(process), -AERO_ESRCH);
     expect("device_attach of a process", aero_device_attach(process, process), -AERO_ESRCH);
     expect("device_detach of a process", aero_device_detach(process), -AERO_ESRCH);

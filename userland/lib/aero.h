@@ -114,6 +114,12 @@ int64_t aero_child_wait(struct aero_child *child);
  * variable AERO_ENDPOINT_NAME has it.  Returns the handle, or -AERO_ESRCH if this program was given none. */
 int64_t aero_endpoint(const char *name);
 
+/* --- Devices --- */
+
+/* The handle to the device that the machine's description, or `aerostat run --device`, calls `name`, as the environment
+ * variable AERO_DEVICE_NAME has it.  Returns the handle, or -AERO_ESRCH if this program was given none. */
+int64_t aero_device(const char *name);
+
 /* --- Locks --- */
 
 /* A spin lock, also between processes that share the page it lies in.  Zero is unlocked. */

@@ -26,6 +26,7 @@
 #define AERO_EPERM                   1
 #define AERO_ESRCH                   3
 #define AERO_EINTR                   4
+#define AERO_EIO                     5
 #define AERO_ECHILD                  10
 #define AERO_EAGAIN                  11
 #define AERO_ENOMEM                  12
@@ -85,6 +86,9 @@
 #define AERO_CALL_device_attach      0x1034UL
 #define AERO_CALL_device_detach      0x1035UL
 #define AERO_CALL_interrupt_bind     0x1036UL
+#define AERO_CALL_device_map         0x1037UL
+#define AERO_CALL_device_info        0x1038UL
+#define AERO_CALL_device_reset       0x1039UL
 
 /* What aero_container_query tells. */
 #define AERO_QUERY_PAGES_LEFT        0UL /* 4 KiB pages it may still use (blocks that are left can become pages) */
@@ -98,6 +102,14 @@
 #define AERO_QUERY_DEPTH             8UL /* containers above it */
 #define AERO_QUERY_PROCESSES         9UL /* processes in it */
 #define AERO_QUERY_CONTAINERS        10UL /* containers directly below it */
+
+/* What aero_device_info tells. */
+#define AERO_DEVICE_IDENTITY         0x0UL /* PCI vendor id in bits 0 to 15, device id in bits 16 to 31 */
+#define AERO_DEVICE_CLASS            0x1UL /* PCI class code, 24 bits: 0x010802 is NVMe, 0x020000 Ethernet */
+#define AERO_DEVICE_REGIONS          0x2UL /* regions of registers (BARs), those of size 0 included */
+#define AERO_DEVICE_VECTORS          0x3UL /* interrupt vectors */
+#define AERO_DEVICE_REGION_SIZE      0x100000000UL /* plus the number of a region: its bytes, 0 where there is none */
+#define AERO_DEVICE_INTERRUPTS       0x200000000UL /* plus the number of a vector: interrupts of it since the caller got the device */
 
 /* Any call by number.  Registers: number rax; arguments rdi rsi rdx r10 r8 r9; result rax; rcx and r11 are lost. */
 static inline int64_t aero_syscall(uint64_t number, uint64_t a, uint64_t b, uint64_t c, uint64_t d, uint64_t e,
@@ -633,10 +645,11 @@ static inline int64_t aero_domain_close(uint64_t handle)
  * Returns 0, or
  *   -AERO_ESRCH: no such handle, or not a domain's
  *   -AERO_EINVAL: a range or iova that is not valid, a 2 MiB page cut or aligned otherwise, another protection
- *   -AERO_EFAULT: a page of the range is not mapped, or is a 1 GiB page
+ *   -AERO_EFAULT: a page of the range is not mapped, is a 1 GiB page, or registers
  *   -AERO_EPERM: devices would be allowed more than the caller is
  *   -AERO_EEXIST: something is mapped at iova
- *   -AERO_ENOSPC: more than 64 pages and blocks, or more than 65535 in the domain */
+ *   -AERO_ENOSPC: more than 64 pages and blocks, more than 65535 in the domain, or than the hardware takes
+ *   -AERO_EIO: the hardware of an attached device cannot map there */
 static inline int64_t aero_domain_map(uint64_t handle, uint64_t address, uint64_t length, uint64_t iova, uint64_t protection)
 {
     return aero_syscall(AERO_CALL_domain_map, handle, address, length, iova, protection, 0);
@@ -661,7 +674,9 @@ static inline int64_t aero_domain_unmap(uint64_t handle, uint64_t iova, uint64_t
  *   domain: a handle of a domain
  * Returns 0, or
  *   -AERO_ESRCH: no such handles, or not a device's and a domain's
- *   -AERO_EBUSY: the device is attached */
+ *   -AERO_EBUSY: the device is attached
+ *   -AERO_ENOSPC: the domain maps more than the hardware's IOMMU takes
+ *   -AERO_EIO: the hardware cannot map something where the domain does */
 static inline int64_t aero_device_attach(uint64_t handle, uint64_t domain)
 {
     return aero_syscall(AERO_CALL_device_attach, handle, domain, 0, 0, 0, 0);
@@ -687,6 +702,48 @@ static inline int64_t aero_device_detach(uint64_t handle)
 static inline int64_t aero_interrupt_bind(uint64_t handle, uint64_t endpoint)
 {
     return aero_syscall(AERO_CALL_interrupt_bind, handle, endpoint, 0, 0, 0, 0);
+}
+
+/* Maps registers of a device.  They are charged, shared, protected and unmapped as memory is, but are never
+ * executable, and are accessed 1, 2, 4 or 8 bytes at a time.  When the device passes on, is removed or its
+ * holder ends, loads give all ones and stores vanish.
+ *   handle: a handle of a device
+ *   region: the number of a region of registers (a BAR)
+ *   offset: in it, a multiple of 4096
+ *   address: first address, a multiple of 4096
+ *   length: bytes, a positive multiple of 4096
+ *   protection: AERO_READ, or AERO_READ | AERO_WRITE
+ * Returns 0, or
+ *   -AERO_ESRCH: no such handle, or not a device's
+ *   -AERO_EINVAL: a range that is not valid, beyond the region, another protection
+ *   -AERO_EEXIST: something is mapped in the range
+ *   -AERO_ENOMEM: no quota for the pages, or for page tables
+ *   -AERO_ENOSPC: more than 64 pages, or 64 such mappings of the device */
+static inline int64_t aero_device_map(uint64_t handle, uint64_t region, uint64_t offset, uint64_t address, uint64_t length, uint64_t protection)
+{
+    return aero_syscall(AERO_CALL_device_map, handle, region, offset, address, length, protection);
+}
+
+/* Tells of a device: what it is, its regions of registers, its interrupts.
+ *   handle: a handle of a device
+ *   what: one of AERO_DEVICE_*
+ * Returns the number, or
+ *   -AERO_ESRCH: no such handle, or not a device's
+ *   -AERO_EINVAL: what is none of these, or a region or vector that there is not */
+static inline int64_t aero_device_info(uint64_t handle, uint64_t what)
+{
+    return aero_syscall(AERO_CALL_device_info, handle, what, 0, 0, 0, 0);
+}
+
+/* Resets a device: its registers are as at power-on, nothing is in progress.  What it is attached to stays.
+ *   handle: a handle of a device
+ * Returns 0, or
+ *   -AERO_ESRCH: no such handle, or not a device's
+ *   -AERO_EBUSY: it is being reset
+ *   -AERO_EIO: the hardware cannot be reset */
+static inline int64_t aero_device_reset(uint64_t handle)
+{
+    return aero_syscall(AERO_CALL_device_reset, handle, 0, 0, 0, 0, 0);
 }
 
 #endif

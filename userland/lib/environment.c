@@ -1,10 +1,8 @@
-/* What the host tells a program in its environment (AERO_ENDPOINT_NAME).  `environ` is the C library's or, for programs
- * without one, start.c's. */
+/* What the host tells a program in its environment (AERO_ENDPOINT_NAME, AERO_DEVICE_NAME).  `environ` is the C
+ * library's or, for programs without one, start.c's. */
 #include "aero.h"
 
 extern char **environ;
-
-#define PREFIX "AERO_ENDPOINT_"
 
 /* The letter as it is in a variable's name: upper case, and _ for -. */
 static char in_variable(char letter)
@@ -14,10 +12,10 @@ static char in_variable(char letter)
     return letter == '-' ? '_' : letter;
 }
 
-/* The value of a variable that is PREFIX and this name; NULL for any other. */
-static const char *value_if_named(const char *variable, const char *name)
+/* The value of a variable that is this prefix and this name; NULL for any other. */
+static const char *value_if_named(const char *variable, const char *prefix, const char *name)
 {
-    for (const char *prefix = PREFIX; *prefix; prefix++, variable++)
+    for (; *prefix; prefix++, variable++)
         if (*variable != *prefix)
             return NULL;
     for (; *name; name++, variable++)
@@ -26,10 +24,10 @@ static const char *value_if_named(const char *variable, const char *name)
     return *variable == '=' ? variable + 1 : NULL;
 }
 
-int64_t aero_endpoint(const char *name)
+static int64_t handle_named(const char *prefix, const char *name)
 {
     for (char **variable = environ; *variable; variable++) {
-        const char *value = value_if_named(*variable, name);
+        const char *value = value_if_named(*variable, prefix, name);
         int64_t handle = 0;
 
         if (value == NULL)
@@ -39,4 +37,14 @@ int64_t aero_endpoint(const char *name)
         return handle;
     }
     return -AERO_ESRCH;
+}
+
+int64_t aero_endpoint(const char *name)
+{
+    return handle_named("AERO_ENDPOINT_", name);
+}
+
+int64_t aero_device(const char *name)
+{
+    return handle_named("AERO_DEVICE_", name);
 }

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Final
 
 from abi.calls import BY_NAME, CALLS, Call
-from abi.errors import EBUSY, EEXIST, ENOMEM, ENOSPC, ETIMEDOUT, error_name
+from abi.errors import EBUSY, EEXIST, EIO, ENOMEM, ENOSPC, ETIMEDOUT, error_name
 from tests.kernel.fuzz.cases import read, text_of
 from tests.kernel.fuzz.dice import ROLLS, Dice
 from tests.kernel.fuzz.run import NOT_HERE, Action, Run, Shape
@@ -32,7 +32,8 @@ ALIKE: Final = ("message_send", "message_call", "message_reply", "message_reply_
 def shown_elsewhere(call: Call, error: int) -> bool:
     """Whether a call meets this error only while another, which ends something, is between two of its steps (here calls
     are made one after another), or only where there is more than a kernel alone has."""
-    if error == ETIMEDOUT: return True  # time is the host's
+    if error in (ETIMEDOUT, EIO): return True  # time is the host's, and hardware
+    if (call.name, error) == ("device_attach", ENOSPC): return True  # the hardware's as well
     # What takes long to come about by chance has a case of its own.
     if (call.name, error_name(-error)) in {(case.transition, case.outcome) for case in CASES}: return True
     if call.words and error in (EBUSY, EEXIST, ENOMEM): return True  # test_messages

@@ -44,7 +44,10 @@ arguments ...)``: a single transition; ``("schedule" | "preempt", CORE)``; ``("s
 down; ``("end", PROCESS, STATUS)``, ``("collect", PROCESS)``, ``("lend", PROCESS)`` a device, ``("wake", THREAD)``: the
 host."""
 
-NOT_HERE: Final = {"debug_print": "reads the program's memory and prints it: the hypervisor's"}
+NOT_HERE: Final = {
+    "debug_print": "reads the program's memory and prints it: the hypervisor's",
+    "device_map": "maps registers, which a device has", "device_info": "asks a device", "device_reset": "resets one",
+}  # fmt: skip
 """Native calls that the kernel alone does not have."""
 DOCUMENTED: Final = {call.name: frozenset(error for error, _ in call.errors) for call in CALLS}
 """By call: its errors."""
