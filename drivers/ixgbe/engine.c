@@ -36,7 +36,8 @@ struct ixgbe *ixgbe_make(struct dma_map *map, void *registers, struct faults *fa
     e->staging = calloc(1, LONGEST_TSO + 4096);
     e->segment = calloc(1, IXGBE_FRAME + 4096);
     e->incoming = calloc(1, IXGBE_FRAME + 4096);
-    if (!e->dma || !e->buffer || !e->staging || !e->segment || !e->incoming || !ix_wire_make(e)) {
+    e->defaults = calloc(1, IXGBE_BAR);
+    if (!e->dma || !e->buffer || !e->staging || !e->segment || !e->incoming || !e->defaults || !ix_wire_make(e)) {
         ixgbe_end(e);
         return NULL;
     }
@@ -61,6 +62,7 @@ void ixgbe_end(struct ixgbe *e)
     free(e->staging);
     free(e->segment);
     free(e->incoming);
+    free(e->defaults);
     free(e->seen);
     free(e->own);
     free(e); /* its dma_user belongs to the map */
@@ -114,88 +116,6 @@ void ix_dma_fault(struct ixgbe *e, bool transmit, unsigned queue, uint64_t addre
     ixgbe_cause(e, EICR_PCI | EICR_DHER);
 }
 
-static uint32_t ring_registers(bool transmit, unsigned queue)
-{
-    if (transmit)
-        return 0x6000 + 0x40 * queue;
-    return queue < 64 ? 0x1000 + 0x40 * queue : 0xd000 + 0x40 * (queue - 64);
-}
-
-static bool start_receive(struct ixgbe *e, struct ring *ring, uint32_t at, unsigned queue)
-{
-    uint32_t split = reg(e, at + 0x14);
-
-    ring->kind = split >> 25 & 7;
-    ring->buffer = (split & 31) * 1024;
-    ring->drop = split >> 28 & 1;
-    if (ring->kind != 0 && ring->kind != 1 && ring->kind != 2 && ring->kind != 5) {
-        ixgbe_error(e, IXGBE_DESCRIPTOR_TYPE, queue, split);
-        return false;
-    }
-    if (ring->buffer == 0 || ring->buffer > 16384) {
-        ixgbe_error(e, IXGBE_BUFFER_SIZE, queue, split);
-        return false;
-    }
-    if ((reg(e, HLREG0) ^ reg(e, RDRXCTL)) & 2)
-        ixgbe_error(e, IXGBE_CRC_STRIP, queue, reg(e, RDRXCTL));
-    return true;
-}
-
-bool ixgbe_ring_start(struct ixgbe *e, bool transmit, unsigned queue)
-{
-    uint32_t at = ring_registers(transmit, queue), length = reg(e, at + 8), low = reg(e, at);
-    struct ring *ring = &(transmit ? e->tx : e->rx)[queue];
-
-    if (ring->enabled)
-        return true;
-    memset(ring, 0, sizeof *ring);
-    ring->base = low | (uint64_t)reg(e, at + 4) << 32;
-    ring->count = length / 16;
-    ring->head_at = at + 0x10;
-    ring->tail_at = at + 0x18;
-    ring->head = ring->written = reg(e, ring->head_at);
-    ring->lost = UINT32_MAX;
-    if (transmit && !(reg(e, DMATXCTL) & 1)) {
-        ixgbe_error(e, IXGBE_ENABLE_ORDER, queue, 0);
-        return false;
-    }
-    if (length == 0 || length % 128 || length > 0xfff80 || low % 128) {
-        ixgbe_error(e, IXGBE_RING_SIZE, queue, length);
-        return false;
-    }
-    if (ring->head >= ring->count) {
-        ixgbe_error(e, IXGBE_TAIL_BEYOND, queue, ring->head);
-        return false;
-    }
-    if (transmit) {
-        ring->threshold = reg(e, at + 0x28) >> 16 & 127;
-        ring->head_write_back = reg(e, at + 0x38) | (uint64_t)reg(e, at + 0x3c) << 32;
-    } else if (!start_receive(e, ring, at, queue)) {
-        return false;
-    }
-    ring->enabled = true;
-    (transmit ? e->tx_on : e->rx_on)[queue / 64] |= 1UL << queue % 64;
-    return true;
-}
-
-void ixgbe_ring_stop(struct ixgbe *e, bool transmit, unsigned queue)
-{
-    ix_stop_queue(e, transmit, queue);
-    (transmit ? e->tx : e->rx)[queue].enabled = false;
-}
-
-bool ixgbe_ring_enabled(struct ixgbe *e, bool transmit, unsigned queue)
-{
-    return (transmit ? e->tx : e->rx)[queue].enabled;
-}
-
-uint32_t ixgbe_ring_head(struct ixgbe *e, bool transmit, unsigned queue)
-{
-    const struct ring *ring = &(transmit ? e->tx : e->rx)[queue];
-
-    return transmit ? ring->written : ring->head;
-}
-
 bool ixgbe_busy(struct ixgbe *e)
 {
     for (unsigned queue = 0; queue < IXGBE_QUEUES; queue++)
@@ -204,7 +124,7 @@ bool ixgbe_busy(struct ixgbe *e)
     return false;
 }
 
-void ixgbe_clear(struct ixgbe *e)
+static void clear(struct ixgbe *e)
 {
     memset(e->rx, 0, sizeof e->rx);
     memset(e->tx, 0, sizeof e->tx);
@@ -226,6 +146,25 @@ void ixgbe_link(struct ixgbe *e, int64_t up_after)
     put(e, STATUS, reg(e, STATUS) & ~STATUS_LINK);
     e->link_at = up_after < 0 ? 0 : (int64_t)ix_now() + up_after;
     ixgbe_tick(e);
+}
+
+void ixgbe_defaults(struct ixgbe *e, const void *registers, int64_t link_after)
+{
+    memcpy(e->defaults, registers, IXGBE_BAR);
+    e->link_after = link_after;
+}
+
+void ixgbe_reset(struct ixgbe *e)
+{
+    clear(e);
+    ix_forget_changes(e);
+    memcpy(e->registers, e->defaults, IXGBE_BAR);
+    if (e->seen)
+        memcpy(e->seen, e->defaults, IXGBE_BAR);
+    ixgbe_link(e, e->link_after);
+    put(e, EICR, 0);
+    e->fresh = false;
+    e->pending = 0;
 }
 
 void ixgbe_tick(struct ixgbe *e)
@@ -256,7 +195,7 @@ void ixgbe_remove(struct ixgbe *e)
 {
     if (e->removed)
         return;
-    ixgbe_clear(e);
+    clear(e);
     e->link = false;
     e->link_at = 0;
     e->watched = 0;
@@ -275,6 +214,7 @@ unsigned ixgbe_poll(struct ixgbe *e)
         ixgbe_remove(e);
     if (e->removed)
         return 0;
+    e->looked = false;
     if (e->link_at)
         ixgbe_tick(e);
     dma_enter(e->dma);
@@ -302,7 +242,9 @@ static void *run(void *argument)
             sched_yield();
         pthread_mutex_lock(&e->lock);
         done = ixgbe_poll(e);
-        if (e->watched && (!done || turn % LOOK_EVERY == 0))
+        if (e->watched && !done)
+            ixgbe_scan(e);
+        else if (e->watched && turn % LOOK_EVERY == 0)
             ix_watch_some(e);
         pthread_mutex_unlock(&e->lock);
         idle = done ? 0 : idle + 1;

@@ -58,14 +58,14 @@ void ixgbe_end(struct ixgbe *e); /* after ixgbe_halt */
 void ixgbe_lock(struct ixgbe *e);
 void ixgbe_unlock(struct ixgbe *e);
 
-/* The part of a reset that concerns rings: all stop, buffered frames and contexts are dropped, no interrupt is pending. */
-void ixgbe_clear(struct ixgbe *e);
+/* A reset: rings stop, buffered frames are dropped, no interrupt is pending, registers are as `defaults` says, the link
+ * goes down; with `link_after` not negative it comes up by itself after so many nanoseconds. */
+void ixgbe_defaults(struct ixgbe *e, const void *registers, int64_t link_after);
+void ixgbe_reset(struct ixgbe *e);
 
-/* Takes a ring's registers as they are now and starts it, or stops it.  False: it cannot be started. */
-bool ixgbe_ring_start(struct ixgbe *e, bool transmit, unsigned queue);
-void ixgbe_ring_stop(struct ixgbe *e, bool transmit, unsigned queue);
-bool ixgbe_ring_enabled(struct ixgbe *e, bool transmit, unsigned queue);
-uint32_t ixgbe_ring_head(struct ixgbe *e, bool transmit, unsigned queue);
+/* A write of `value` to a ring's base, length, head or control (RDBAL to RXDCTL, TDBAL to TXDCTL), where `before` was:
+ * what is there now.  Setting ENABLE starts the ring with its registers as they are, if they can be. */
+uint32_t ixgbe_ring_write(struct ixgbe *e, uint32_t offset, uint32_t before, uint32_t value);
 
 /* Whether descriptors are left to transmit. */
 bool ixgbe_busy(struct ixgbe *e);
@@ -118,8 +118,8 @@ int ixgbe_run(struct ixgbe *e, uint64_t idle_ns);
 void ixgbe_halt(struct ixgbe *e);
 
 /* Registers that the driver writes as memory: the engine looks at `pages` (a bit each) for words that differ from what
- * they were, except those with `own`, which the device writes.  CTRL's reset bits are cleared by the engine at once and
- * rings stopped, for drivers give a reset only microseconds; everything else is told to ixgbe_changed's caller. */
+ * they were, except those with `own`, which the device writes.  The engine resets the device itself at once when CTRL
+ * says so, for drivers give that only microseconds; everything else is told to ixgbe_changed's caller. */
 void ixgbe_watch(struct ixgbe *e, uint32_t pages, const uint8_t *own);
 /* A change has been decided: the word is to be `value`, unless the driver has written something else than `found`. */
 void ixgbe_settle(struct ixgbe *e, uint32_t offset, uint32_t found, uint32_t value);

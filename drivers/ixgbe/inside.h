@@ -28,6 +28,7 @@ enum {
 #define CTRL_LINK_RESET (1u << 3)
 #define CTRL_RESET (1u << 26)
 #define STATUS_LINK (1u << 7)
+#define STATUS_GIO_ENABLED (1u << 19)
 #define GPIE_MSIX (1u << 4)
 #define GPIE_AUTO_MASK (1u << 30)
 #define EICR_MISSED (1u << 17)
@@ -99,7 +100,7 @@ struct ixgbe {
     struct dma_user *dma;
     struct faults *faults;
     bool faulty; /* any fault may be drawn */
-    bool removed;
+    bool removed, looked; /* looked: at the registers, since the last poll began */
     int removal; /* an eventfd, or -1 */
     pthread_mutex_t lock;
     atomic_int wanted;
@@ -109,6 +110,8 @@ struct ixgbe {
     uint64_t sunk;
     unsigned segments; /* that the last packet became */
     uint32_t sum; /* of what was sent, so that a sink reads it */
+    uint8_t *defaults;   /* registers after a reset */
+    int64_t link_after;
     /* link */
     bool link;
     int64_t link_at; /* 0: nothing to come */
@@ -150,7 +153,7 @@ struct ixgbe {
     uint8_t *own;
     uint32_t *seen;
     uint32_t changes[CHANGES][3];
-    _Atomic uint32_t changes_head, changes_tail;
+    uint32_t changes_head, changes_tail; /* with change_lock */
     pthread_mutex_t change_lock;
     pthread_cond_t change_came;
 };
@@ -205,7 +208,11 @@ void ix_deliver_events(struct ixgbe *e);
 void ix_dma_fault(struct ixgbe *e, bool transmit, unsigned queue, uint64_t address);
 void ix_stop_queue(struct ixgbe *e, bool transmit, unsigned queue);
 
+/* rings.c */
+bool ix_of_a_ring(uint32_t offset);
+
 /* watch.c */
 void ix_watch_some(struct ixgbe *e);
+void ix_forget_changes(struct ixgbe *e);
 
 #endif

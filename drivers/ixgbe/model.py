@@ -26,7 +26,7 @@ from typing import Any, Final, NamedTuple
 
 from drivers._native import ffi, lib
 from drivers.ixgbe.eeprom import Eeprom
-from drivers.ixgbe.registers import ALL, AT, BAR_SIZE, BY_NAME, REGISTERS, Kind, address
+from drivers.ixgbe.registers import ALL, AT, BAR_SIZE, REGISTERS, Kind, address
 from drivers.model.faults import Faults
 from drivers.model.memory import DmaMap
 from hv.device import Region, Window
@@ -43,7 +43,6 @@ ERRORS: Final = (
 
 _RESET, _LINK_RESET, _GIO_DISABLE = 1 << 26, 1 << 3, 1 << 2
 _GIO_ENABLED = 1 << 19
-_ENABLE, _FLUSH = 1 << 25, 1 << 26
 _AN_RESTART = 1 << 12
 _OTHER_CAUSES = 0x3FFF_0000
 _PAIRS: Final = {
@@ -115,6 +114,10 @@ class Ixgbe:
         )
         with self._locked():
             self._to_defaults()
+            if self._watched:
+                own = bytearray(_OWN)
+                if reset_time is None: own[0] = 1  # CTRL.RST stays
+                lib.ixgbe_watch(self._engine, self._watched, ffi.from_buffer(own))
 
     # What stands behind a device object (hv.device.Device).
 
@@ -288,15 +291,9 @@ class Ixgbe:
             "EERD": self._read_eeprom, "EEWR": self._write_eeprom, "SWSM": lambda _, b, v: v & 7,
             "FDIRCTRL": lambda _, b, v: v | 8, "AUTOC": self._write_autoc, "MSCA": lambda _, b, v: v & ~(1 << 30),
         }  # fmt: skip
-        for ring, transmit in (("R", False), ("T", True)):
-            for more in ("",) if transmit else ("", "_MORE"):
-                first = 64 if more else 0
-                control = f"{ring}XDCTL{more}"
-                actions[control] = self._ring_control(BY_NAME[control].writable, transmit, first)
-                actions[f"{ring}DH{more}"] = self._ring_head(transmit, first)
-                for name in ("BAL", "BAH", "LEN"):
-                    name = f"{ring}D{name}{more}"
-                    actions[name] = self._ring_place(BY_NAME[name].writable, transmit, first)
+        for name in ("RDBAL", "RDBAH", "RDLEN", "RDH", "RXDCTL", "TDBAL", "TDBAH", "TDLEN", "TDH", "TXDCTL"):
+            for array in (name, f"{name}_MORE") if name.startswith("R") else (name,):
+                actions[array] = self._ring(array)
         return actions
 
     # Reset and link (4.2.1.6, 3.7).
@@ -306,22 +303,21 @@ class Ixgbe:
         return time.monotonic() < self._reset_until
 
     def _to_defaults(self) -> None:
-        lib.ixgbe_clear(self._engine)
-        self._memory[:] = _DEFAULTS
-        mac = self.eeprom.mac
+        """What a reset leaves: the first receive address comes from the EEPROM."""
+        words, mac = memoryview(bytearray(_DEFAULTS)).cast("I"), self.eeprom.mac
         for low, high in ((0xA200, 0xA204), (0x5400, 0x5404)):
-            self._words[low // 4] = int.from_bytes(mac[:4], "little")
-            self._words[high // 4] = int.from_bytes(mac[4:], "little") | 1 << 31
-        if self._watched:
-            own = bytearray(_OWN)
-            if self.reset_time is None: own[0] = 1  # CTRL.RST is not cleared
-            lib.ixgbe_watch(self._engine, self._watched, ffi.from_buffer(own))
-        lib.ixgbe_link(self._engine, -1)
-        lib.ixgbe_take_causes(self._engine, ALL)
-        if self.link_at_reset: self._link_restart()
+            words[low // 4] = int.from_bytes(mac[:4], "little")
+            words[high // 4] = int.from_bytes(mac[4:], "little") | 1 << 31
+        delay = self._delay if self.link_at_reset else -1
+        lib.ixgbe_defaults(self._engine, ffi.from_buffer(words), delay)
+        lib.ixgbe_reset(self._engine)
+
+    @property
+    def _delay(self) -> int:
+        return -1 if self.link_delay is None else round(self.link_delay * 1e9)
 
     def _link_restart(self) -> None:
-        lib.ixgbe_link(self._engine, -1 if self.link_delay is None else round(self.link_delay * 1e9))
+        lib.ixgbe_link(self._engine, self._delay)
 
     def _write_control(self, _: int, before: int, value: int) -> int:
         if value & (_RESET | _LINK_RESET):
@@ -331,7 +327,6 @@ class Ixgbe:
             if self.reset_time != 0:
                 now = time.monotonic()
                 self._reset_until = now + self.reset_time if self.reset_time is not None else float("inf")
-                if self._as_memory and self.reset_time is None: return value
             return 0
         return value & _GIO_DISABLE
 
@@ -413,43 +408,9 @@ class Ixgbe:
 
     # Rings (8.2.3.8, 8.2.3.9).
 
-    def _ring_control(self, writable: int, transmit: bool, first: int) -> Callable[[int, int, int], int]:
+    def _ring(self, name: str) -> Callable[[int, int, int], int]:
         def write(index: int, before: int, value: int) -> int:
-            queue, now = first + index, value & writable & ~_FLUSH
-            enabled = bool(lib.ixgbe_ring_enabled(self._engine, transmit, queue))
-            if now & _ENABLE and not enabled:
-                self._put_control(transmit, queue, now)
-                if not lib.ixgbe_ring_start(self._engine, transmit, queue): now &= ~_ENABLE
-            elif not now & _ENABLE and enabled:
-                lib.ixgbe_ring_stop(self._engine, transmit, queue)
-            return now
-
-        return write
-
-    def _put_control(self, transmit: bool, queue: int, value: int) -> None:
-        """The engine reads thresholds of a ring when it starts."""
-        if self._as_memory: return
-        if transmit: self._put(address("TXDCTL", queue), value)
-        else: self._put(address("RXDCTL", queue) if queue < 64 else address("RXDCTL_MORE", queue - 64), value)
-
-    def _ring_head(self, transmit: bool, first: int) -> Callable[[int, int, int], int]:
-        def write(index: int, before: int, value: int) -> int:
-            queue = first + index
-            if not lib.ixgbe_ring_enabled(self._engine, transmit, queue): return value & 0xFFFF
-            head: int = lib.ixgbe_ring_head(self._engine, transmit, queue)
-            if value != head: self._error(lib.IXGBE_HEAD_WRITTEN, queue, value)
-            return head
-
-        return write
-
-    def _ring_place(self, writable: int, transmit: bool, first: int) -> Callable[[int, int, int], int]:
-        def write(index: int, before: int, value: int) -> int:
-            queue = first + index
-            if value & ~writable: self._error(lib.IXGBE_RING_SIZE, queue, value)
-            if lib.ixgbe_ring_enabled(self._engine, transmit, queue) and value & writable != before:
-                self._error(lib.IXGBE_RING_CHANGED, queue, value)
-                return before
-            return value & writable
+            return int(lib.ixgbe_ring_write(self._engine, address(name, index), before, value))
 
         return write
 

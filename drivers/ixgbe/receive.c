@@ -184,6 +184,10 @@ static enum taken into_ring(struct ixgbe *e, const struct frame *frame, unsigned
     unsigned counter = counter_of(e, queue), total, needed, tail, free;
     enum fault fault;
 
+    if (!ring->enabled && e->watched && !e->looked) { /* it may have been enabled just now */
+        e->looked = true;
+        ixgbe_scan(e);
+    }
     if (!ring->enabled || ring->stopped)
         goto drop;
     tail = reg(e, ring->tail_at);

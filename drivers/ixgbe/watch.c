@@ -37,31 +37,44 @@ void ixgbe_settle(struct ixgbe *e, uint32_t offset, uint32_t found, uint32_t val
 
 static void tell(struct ixgbe *e, uint32_t offset, uint32_t value)
 {
-    uint32_t tail = atomic_load(&e->changes_tail);
-
-    if (tail - atomic_load(&e->changes_head) == CHANGES)
-        return; /* seen is as it was: found again by the next look */
-    e->changes[tail % CHANGES][0] = offset;
-    e->changes[tail % CHANGES][1] = e->seen[offset / 4];
-    e->changes[tail % CHANGES][2] = value;
-    e->seen[offset / 4] = value;
+    if (ix_of_a_ring(offset)) { /* a driver that sees ENABLE relies on the ring */
+        ixgbe_settle(e, offset, value, ixgbe_ring_write(e, offset, e->seen[offset / 4], value));
+        return;
+    }
     pthread_mutex_lock(&e->change_lock);
-    atomic_store(&e->changes_tail, tail + 1);
-    pthread_cond_signal(&e->change_came);
+    /* Where there is no room, seen stays as it was, and the next look finds the change again. */
+    if (e->changes_tail - e->changes_head < CHANGES) {
+        uint32_t *change = e->changes[e->changes_tail++ % CHANGES];
+
+        change[0] = offset;
+        change[1] = e->seen[offset / 4];
+        change[2] = value;
+        e->seen[offset / 4] = value;
+        pthread_cond_signal(&e->change_came);
+    }
     pthread_mutex_unlock(&e->change_lock);
 }
 
-/* A driver waits for CTRL.RST for 10 us (DPDK) at least: it is cleared at once, what else a reset does follows. */
+/* What was written before a reset means nothing after it. */
+void ix_forget_changes(struct ixgbe *e)
+{
+    pthread_mutex_lock(&e->change_lock);
+    e->changes_head = e->changes_tail;
+    pthread_mutex_unlock(&e->change_lock);
+}
+
+/* A driver waits for CTRL.RST for 10 us (DPDK) at least. */
 static void look_at_control(struct ixgbe *e)
 {
-    uint32_t value = reg(e, CTRL);
+    uint32_t value = reg(e, CTRL), status = reg(e, STATUS), quiet = value & CTRL_GIO_DISABLE && !ixgbe_busy(e);
 
+    if (quiet == (status & STATUS_GIO_ENABLED) / STATUS_GIO_ENABLED)
+        put(e, STATUS, status ^ STATUS_GIO_ENABLED);
     if (value == e->seen[CTRL / 4] || !(value & (CTRL_RESET | CTRL_LINK_RESET)) || e->own[CTRL / 4])
         return;
-    tell(e, CTRL, value);
-    if (value & CTRL_RESET)
-        ixgbe_clear(e);
-    put(e, CTRL, value & ~(CTRL_RESET | CTRL_LINK_RESET));
+    if (!(value & CTRL_GIO_DISABLE) && !(e->seen[CTRL / 4] & CTRL_GIO_DISABLE) && ixgbe_busy(e))
+        ixgbe_error(e, IXGBE_RESET_BUSY, 0, value);
+    ixgbe_reset(e);
 }
 
 static unsigned look_at_page(struct ixgbe *e, unsigned page)
@@ -112,7 +125,6 @@ unsigned ixgbe_scan(struct ixgbe *e)
 bool ixgbe_changed(struct ixgbe *e, uint32_t *offset, uint32_t *before, uint32_t *value, uint64_t timeout)
 {
     struct timespec until;
-    uint32_t head = atomic_load(&e->changes_head);
     bool there;
 
     clock_gettime(CLOCK_MONOTONIC, &until);
@@ -120,15 +132,16 @@ bool ixgbe_changed(struct ixgbe *e, uint32_t *offset, uint32_t *before, uint32_t
     until.tv_sec += (time_t)(timeout / 1000000000) + until.tv_nsec / 1000000000;
     until.tv_nsec %= 1000000000;
     pthread_mutex_lock(&e->change_lock);
-    while (!(there = head != atomic_load(&e->changes_tail)))
+    while (!(there = e->changes_head != e->changes_tail))
         if (timeout == 0 || pthread_cond_timedwait(&e->change_came, &e->change_lock, &until) == ETIMEDOUT)
             break;
+    if (there) {
+        const uint32_t *change = e->changes[e->changes_head++ % CHANGES];
+
+        *offset = change[0];
+        *before = change[1];
+        *value = change[2];
+    }
     pthread_mutex_unlock(&e->change_lock);
-    if (!there)
-        return false;
-    *offset = e->changes[head % CHANGES][0];
-    *before = e->changes[head % CHANGES][1];
-    *value = e->changes[head % CHANGES][2];
-    atomic_store(&e->changes_head, head + 1);
-    return true;
+    return there;
 }

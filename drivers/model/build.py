@@ -19,10 +19,12 @@ from cffi import FFI
 ROOT: Final = Path(__file__).resolve().parent.parent
 TARGET: Final = ROOT / f"_native{sysconfig.get_config_var('EXT_SUFFIX')}"
 
-HEADERS: Final = ("model/dma.h", "model/faults.h", "nvme/storage.h", "nvme/engine.h", "ixgbe/engine.h")
+HEADERS: Final = ("model/dma.h", "model/faults.h", "nvme/storage.h", "nvme/engine.h", "ixgbe/engine.h",
+                  "ixgbe/driver.h", "ixgbe/shared.h")  # fmt: skip
 """In this order, because later ones use what earlier ones declare."""
 NVME: Final = ("storage", "engine")
-IXGBE: Final = ("counters", "engine", "frames", "interrupts", "receive", "transmit", "watch", "wire")
+IXGBE: Final = ("counters", "driver", "engine", "frames", "interrupts", "receive", "rings", "shared", "transmit",
+                "watch", "wire")  # fmt: skip
 SOURCES: Final = ("model/dma.c", "model/faults.c", "lib/outside.c",
            *(f"nvme/{name}.c" for name in NVME), *(f"ixgbe/{name}.c" for name in IXGBE))  # fmt: skip
 FOLDERS: Final = ("lib", "model", "nvme", "ixgbe")

@@ -1,0 +1,170 @@
+/* The driver in the process of a model: opening it there, and work to time. */
+#define _GNU_SOURCE
+#include "shared.h"
+
+#include <pthread.h>
+#include <sched.h>
+#include <stdlib.h>
+
+#include "outside.h"
+
+struct nic *nic_shared_open(void *registers, void *memory, uint64_t size, uint64_t base, uint32_t *interrupts,
+                            const struct nic_options *options, int *error)
+{
+    struct outside shared = {.registers = {registers}, .registers_size = {IXGBE_BAR}, .memory = memory,
+                             .memory_size = size, .iova_base = base, .interrupts = interrupts};
+    struct nic *nic = aligned_alloc(64, (sizeof *nic + 63) & ~63UL);
+    struct device device;
+
+    if (!nic)
+        return NULL;
+    *error = device_open_shared(&device, &shared);
+    if (!*error) {
+        *error = nic_open(nic, &device, options);
+        if (*error)
+            device_close(&device);
+    }
+    if (*error) {
+        free(nic);
+        return NULL;
+    }
+    return nic;
+}
+
+void nic_shared_close(struct nic *nic)
+{
+    nic_close(nic);
+    free(nic);
+}
+
+uint64_t nic_ticks(void)
+{
+    return device_ticks();
+}
+
+/* One batch; how many packets it was. */
+static unsigned work_once(struct nic *nic, enum nic_work work, struct nic_packet *packets, unsigned batch)
+{
+    unsigned got = 0, sent;
+
+    if (work == NIC_GENERATE) {
+        for (; got < batch && nic_make(nic, &packets[got]); got++)
+            packets[got].length = 60;
+        for (unsigned i = 0; i < got; i++)
+            packets[i].data[1]++;
+    } else {
+        got = nic_receive(nic, 0, packets, batch);
+        for (unsigned i = 0; i < got; i++)
+            packets[i].data[1]++;
+    }
+    if (work == NIC_RECEIVE) {
+        nic_free(nic, packets, got);
+        return got;
+    }
+    sent = got ? nic_send(nic, 0, packets, got) : 0;
+    if (sent < got)
+        nic_free(nic, packets + sent, got - sent);
+    if (!got)
+        nic_reclaim(nic, 0);
+    return work == NIC_GENERATE ? sent : got;
+}
+
+uint64_t nic_inline_work(struct nic *nic, struct ixgbe *engine, enum nic_work work, unsigned batch, unsigned packets,
+                         unsigned turns, uint64_t *done)
+{
+    struct nic_packet list[NIC_BATCH];
+    uint64_t took = 0;
+
+    *done = 0;
+    if (batch > NIC_BATCH)
+        batch = NIC_BATCH;
+    for (unsigned turn = 0; turn < turns; turn++) {
+        unsigned now = 0, one;
+        uint64_t start;
+
+        ixgbe_lock(engine);
+        for (unsigned i = 0; i < packets; i += 64)
+            ixgbe_poll(engine);
+        ixgbe_unlock(engine);
+        start = device_ticks();
+        while (now < packets && (one = work_once(nic, work, list, batch)))
+            now += one;
+        took += device_ticks() - start;
+        *done += now;
+    }
+    return took;
+}
+
+uint64_t nic_apart_work(struct nic *nic, enum nic_work work, unsigned batch, uint64_t ticks, uint64_t *busy)
+{
+    struct nic_packet list[NIC_BATCH];
+    uint64_t start = device_ticks(), now = start, done = 0;
+
+    *busy = 0;
+    if (batch > NIC_BATCH)
+        batch = NIC_BATCH;
+    do {
+        unsigned one = work_once(nic, work, list, batch);
+        uint64_t then = device_ticks();
+
+        if (one)
+            *busy += then - now;
+        done += one;
+        now = then;
+    } while (now - start < ticks);
+    return done;
+}
+
+struct ball {
+    _Atomic uint32_t word __attribute__((aligned(64)));
+    unsigned rounds;
+    int there;
+};
+
+static void stay_on(int cpu)
+{
+    cpu_set_t set;
+
+    CPU_ZERO(&set);
+    CPU_SET(cpu, &set);
+    sched_setaffinity(0, sizeof set, &set);
+}
+
+static void *return_it(void *argument)
+{
+    struct ball *ball = argument;
+
+    stay_on(ball->there);
+    for (uint32_t i = 0; i < ball->rounds; i++) {
+        while (ball->word != 2 * i + 1)
+            device_pause();
+        ball->word = 2 * i + 2;
+    }
+    return NULL;
+}
+
+double nic_ping_pong(int here, int there, unsigned rounds)
+{
+    struct ball ball = {.rounds = rounds + 100, .there = there};
+    cpu_set_t before;
+    pthread_t thread;
+    uint64_t start = 0, took;
+
+    sched_getaffinity(0, sizeof before, &before);
+    stay_on(here);
+    if (pthread_create(&thread, NULL, return_it, &ball)) {
+        sched_setaffinity(0, sizeof before, &before);
+        return 0;
+    }
+    for (uint32_t i = 0; i < ball.rounds; i++) {
+        if (i == 100)
+            start = device_ticks();
+        ball.word = 2 * i + 1;
+        while (ball.word != 2 * i + 2)
+            device_pause();
+    }
+    took = device_ticks() - start;
+    pthread_join(thread, NULL);
+    sched_setaffinity(0, sizeof before, &before);
+    return (double)took / rounds;
+}
