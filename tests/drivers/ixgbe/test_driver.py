@@ -9,8 +9,8 @@ from contextlib import contextmanager
 from typing import Any
 
 import pytest
-from drivers._native import ffi, lib
 
+from drivers._native import ffi, lib
 from drivers.ixgbe.model import Ixgbe, Mode
 from drivers.ixgbe.outside import IOVA, Packet, Port
 from drivers.model.faults import Faults
