@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from typing import NoReturn
 
 from aerostat import __version__
+from aerostat.model import add_command as add_model_command
 
 EPILOG = """\
 exit status of `aerostat run`:
@@ -168,6 +169,7 @@ def build_parser() -> argparse.ArgumentParser:
     verify.add_argument("--json", action="store_true", help="print all results as JSON")
     verify.add_argument("--svg", metavar="FILE", help="write a picture of the time that each function took")
     verify.add_argument("--trusted", action="store_true", help="say what proofs take for granted, and why")
+    add_model_command(commands, _Help)
     return parser
 
 
@@ -187,6 +189,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
             from aerostat.up import up
 
             return up(options)
+        if options.command == "model":
+            from aerostat.model import model
+
+            return model(options)
         if options.command == "verify":
             from aerostat.verify import verify
 

@@ -35,7 +35,7 @@ READY, FATAL, SUBSYSTEM_RESET = 1, 2, 16  # of CSTS
 SHUTDOWN_COMPLETE: Final = 2 << 2
 ENABLE: Final = 1  # of CC
 NVME_MAGIC: Final = 0x4E564D65  # "NVMe", written to NSSR
-TIMEOUT_UNITS: Final = 20
+TIMEOUT_UNITS: Final = 4
 """CAP.TO: how long enabling may take, in units of 500 ms."""
 LONGEST_SLEEP: Final = 1_000_000
 """Nanoseconds that the engine sleeps at most where doorbells are polled."""
@@ -69,7 +69,7 @@ class NvmeModel:
         self.backing, self.fast, self.entries, self.ready_ms = backing, fast or registers is not None, entries, ready_ms
         self.lock = threading.RLock()
         self.memory = DmaMap(None if thread else self._advance)
-        self._registers = registers
+        self._registers, self._interrupt_counts = registers, interrupt_counts  # they stay mapped
         self._page = mmap.mmap(-1, PAGE_SIZE)  # doorbells, where they are not in shared registers
         doorbells = ffi.cast("uint32_t *", self._address_of(registers) + DOORBELLS if registers else self._page_address)
         self.namespace = structures.Namespace(backing.size // block, block, serial)
@@ -214,6 +214,10 @@ class NvmeModel:
 
     def _serve(self) -> None:
         while not self._stopping:
+            if self._ready_at is not None:  # something is due that no driver causes
+                time.sleep(5e-4)
+                self._attend(lib.nvme_pass(self.engine))
+                continue
             self._attend(lib.nvme_run(self.engine, LONGEST_SLEEP if self.fast else 10_000_000, self.fast))
 
     def _advance(self) -> None:
