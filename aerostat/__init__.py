@@ -25,6 +25,7 @@ if TYPE_CHECKING:
         ProgramDescription,
     )
     from aerostat.description.problems import DescriptionError
+    from aerostat.direct_device import DirectDevice, open_device
     from aerostat.invariants import invariant
     from aerostat.invariants.violation import Violation
     from aerostat.machine import Machine
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
     from hv.function_call import ProgramEnded
     from hv.kvm import KvmUnavailable
     from hv.machine import MachineFailed, OutOfMemory
+    from hv.pci import DeviceUnavailable
     from hv.personality import UserFault
     from hv.report import Report
     from hv.thread import Thread
@@ -47,6 +49,8 @@ _HOMES = {
     "DescribedMachine": "aerostat.description.assembly",
     "DescriptionError": "aerostat.description.problems",
     "DeviceDescription": "aerostat.description.machine",
+    "DeviceUnavailable": "hv.pci",
+    "DirectDevice": "aerostat.direct_device",
     "EndpointDescription": "aerostat.description.machine",
     "HandleDescription": "aerostat.description.machine",
     "KvmUnavailable": "hv.kvm",
@@ -62,6 +66,7 @@ _HOMES = {
     "UserFault": "hv.personality",
     "Violation": "aerostat.invariants.violation",
     "invariant": "aerostat.invariants",
+    "open_device": "aerostat.direct_device",
 }
 
 
@@ -75,7 +80,8 @@ def __getattr__(name: str) -> object:
 
 __all__ = [
     "ArgumentsTooLong", "BadElf", "CheckFailed", "ContainerDescription", "DescribedMachine", "DescriptionError",
-    "DeviceDescription", "EndpointDescription", "HandleDescription", "KvmUnavailable", "Machine", "MachineDescription",
-    "MachineFailed", "OutOfMemory", "Program", "ProgramDescription", "ProgramEnded", "Report", "Thread", "UserFault",
-    "Violation", "__version__", "invariant",
+    "DeviceDescription", "DeviceUnavailable", "DirectDevice", "EndpointDescription", "HandleDescription",
+    "KvmUnavailable", "Machine", "MachineDescription", "MachineFailed", "OutOfMemory", "Program",
+    "ProgramDescription", "ProgramEnded", "Report", "Thread", "UserFault", "Violation", "__version__", "invariant",
+    "open_device",
 ]  # fmt: skip

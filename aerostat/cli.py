@@ -1,4 +1,4 @@
-"""The command line: ``aerostat run``, ``aerostat up``, ``aerostat doctor``, ``aerostat verify``.  Each
+"""The command line: ``aerostat run``, ``up``, ``devices``, ``bind``, ``unbind``, ``doctor``, ``verify``.  Each
 command's work is in a module of its own, imported when it is asked for."""
 
 from __future__ import annotations
@@ -96,6 +96,11 @@ def build_parser() -> argparse.ArgumentParser:
         help="set a variable, or pass the host's on (default: TERM, LANG and TZ are passed on)",
     )  # fmt: skip
     grants.add_argument("--no-linux", action="store_true", help="native system calls only")
+    grants.add_argument(
+        "--device", action="append", default=[], metavar="DEVICE=NAME", dest="devices",
+        help="a device that it drives, and the name it knows it by: a PCI address (`aerostat devices` lists them), or "
+        "a model as KIND:KEY=VALUE,... (docs/devices.md); can be given several times",
+    )  # fmt: skip
     checks = run.add_argument_group("checking and reporting")
     checks.add_argument(
         "--check", choices=("off", "touched", "full"), default="touched",
@@ -140,6 +145,20 @@ def build_parser() -> argparse.ArgumentParser:
     up.add_argument("--prefix", action="store_true", help="put a program's name before each line it prints")
     up.add_argument("--json", action="store_true", help="print results, counts and reports as JSON on standard error")
     up.add_argument("file", metavar="FILE", help="the description, such as machine.toml")
+
+    devices = commands.add_parser(
+        "devices", help="list the host's PCI devices, and what it takes to pass each through",
+        description="Lists the host's PCI devices: their IOMMU groups and drivers, and what is to be done before a "
+        "program can drive one (docs/devices.md).",
+        formatter_class=_Help,
+    )  # fmt: skip
+    devices.add_argument("--json", action="store_true", help="print them as JSON")
+    for name, what in (
+        ("bind", "take PCI devices from the host and give them to vfio-pci, as root"),
+        ("unbind", "give PCI devices from vfio-pci back to the host's own drivers, as root"),
+    ):
+        change = commands.add_parser(name, help=what, description=f"{what.capitalize()}.", formatter_class=_Help)
+        change.add_argument("addresses", nargs="+", metavar="ADDR", help="a PCI address, such as 0000:05:00.0")
 
     doctor = commands.add_parser(
         "doctor", help="say what this host offers, and what to do about what it lacks",
@@ -197,6 +216,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
             from aerostat.verify import verify
 
             return verify(options)
+        if options.command == "devices":
+            from aerostat.devices import devices
+
+            return devices(as_json=options.json)
+        if options.command in ("bind", "unbind"):
+            from aerostat.devices import change_drivers
+
+            return change_drivers(options.addresses, to_vfio=options.command == "bind")
         from aerostat.doctor import doctor
 
         return doctor(as_json=options.json)

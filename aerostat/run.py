@@ -20,11 +20,13 @@ from aerostat.statuses import CANNOT_RUN, CHECK_FAILED, FAILED, NOT_FOUND, USAGE
 from hv.kvm import KvmUnavailable
 from hv.machine import MachineFailed, OutOfMemory
 from hv.observer import StoppedByObserver
+from hv.pci import DeviceUnavailable
 from kernel.check import CheckFailed
 
 if TYPE_CHECKING:
     from aerostat.invariants.clause import Clause
     from aerostat.invariants.printing import Printer
+    from hv.devices import LentDevice
 
 PASSED_ON = ("TERM", "LANG", "TZ")
 
@@ -48,6 +50,14 @@ def run(options: Namespace) -> int:
     if options.cwd is not None and not granted(options.cwd, options.allow_read + options.allow_write):
         complain(f"--cwd {options.cwd}: not within what --allow-read or --allow-write grants")
         return USAGE
+    if options.devices:
+        from aerostat.device_kinds import split_name
+
+        try:
+            for argument in options.devices: split_name(argument)
+        except ValueError as error:
+            complain(str(error))
+            return USAGE
     clauses: list[Clause] = []
     if options.invariants:
         from aerostat.invariants.files import InvariantFileError, load_all
@@ -88,6 +98,15 @@ def run(options: Namespace) -> int:
         return status
 
 
+def _devices(machine: Machine, arguments: list[str]) -> dict[str, LentDevice]:
+    """The devices that the program gets, by name."""
+    if not arguments: return {}
+    from aerostat.device_kinds import open_named, split_name
+
+    named = [split_name(argument) for argument in arguments]
+    return {name: machine.add_device(open_named(what)) for what, name in named}
+
+
 def _run_in(
     machine: Machine, path: str, options: Namespace, clauses: list[Clause], interruption: Interruption
 ) -> int:
@@ -96,8 +115,9 @@ def _run_in(
     printer: Printer | None = None
     try:
         program = machine.load(
-            path, [options.program, *options.arguments], environment(options.env), cwd=options.cwd
-        )
+            path, [options.program, *options.arguments], environment(options.env), cwd=options.cwd,
+            devices=_devices(machine, options.devices),
+        )  # fmt: skip
         if not gc.isenabled():  # a process of the command's own: what start-up made stays, nobody need look at it again
             gc.freeze()
             gc.enable()
@@ -113,6 +133,9 @@ def _run_in(
     except (OutOfMemory, ArgumentsTooLong, ValueError) as error:
         complain(str(error))
         return CANNOT_RUN
+    except DeviceUnavailable as error:
+        complain(f"{error.reason}\n  {error.remedy}")
+        return FAILED
     except CheckFailed as error:
         failure, status = error, CHECK_FAILED
     except StoppedByObserver as error:

@@ -71,12 +71,16 @@ class Device(Protocol):
     device_id: int
     class_code: int
     """24 bits: class, subclass, programming interface; 0x010802 is NVMe, 0x020000 Ethernet."""
-    regions: Sequence[Region]
-    """By number: BAR 0 first."""
-    interrupts: Sequence[int]
-    """By vector: an eventfd, to which the device adds 1 for each interrupt.  Non-blocking, owned by the device."""
     removal: int
     """An eventfd that becomes readable when the device goes, or the host wants it back; -1: that cannot happen."""
+
+    @property
+    def regions(self) -> Sequence[Region]:
+        """By number: BAR 0 first."""
+
+    @property
+    def interrupts(self) -> Sequence[int]:
+        """By vector: an eventfd, to which the device adds 1 for each interrupt.  Non-blocking, owned by the device."""
 
     def read(self, region: int, offset: int, size: int) -> int:
         """A program loads ``size`` bytes (1, 2, 4 or 8) of registers; within the region, perhaps not aligned.  What a

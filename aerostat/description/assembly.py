@@ -13,17 +13,26 @@ from abi.image import BadElf
 from abi.stack import ArgumentsTooLong
 from aerostat.description.check import check as problems_of
 from aerostat.description.check import quota
-from aerostat.description.machine import RIGHTS, MachineDescription, ProgramDescription, endpoint_variable
+from aerostat.description.machine import (
+    RIGHTS,
+    DeviceDescription,
+    MachineDescription,
+    ProgramDescription,
+    endpoint_variable,
+)
 from aerostat.description.problems import DescriptionError, Problem
 from aerostat.description.toml_lines import Path
+from aerostat.device_kinds import open_kind
 from aerostat.host_paths import find_program
 from aerostat.machine import Machine
 from aerostat.program import Program
 from hv.failures import OutOfMemory
 from hv.hosting import Container, Endpoint, Handle, set_pager, start_timer
+from hv.pci import DeviceUnavailable
 
 if TYPE_CHECKING:
     from aerostat.invariants.clause import Clause
+    from hv.devices import LentDevice
 
 Inherited = Callable[[str, str], int]
 """The host descriptor that a program's "stdin", "stdout" or "stderr" is where it inherits it."""
@@ -54,6 +63,7 @@ class DescribedMachine(Machine):
         """By name, in the description's order."""
         self.containers: dict[str, Container] = {}
         self.endpoints: dict[str, Endpoint] = {}
+        self.devices: dict[str, LentDevice] = {}
         self._inherited = inherited
         self._started = False
         self._files: dict[str, int] = {}
@@ -70,6 +80,7 @@ class DescribedMachine(Machine):
             for name in description.containers: self._make_container(name)
             for name, endpoint in description.endpoints.items():
                 self.endpoints[name] = self.create_endpoint(self._container(endpoint.container))
+            for name, device in description.devices.items(): self.devices[name] = self._lend(name, device)
             for name, program in description.programs.items(): self.programs[name] = self._load(name, program)
             for name, program in description.programs.items(): self._set_pager(name, program)
             for where, clause in invariants: self._watch_by(where, clause)
@@ -115,6 +126,15 @@ class DescribedMachine(Machine):
                 parent=self._container(described.parent),
             )  # fmt: skip
 
+    def _lend(self, name: str, device: DeviceDescription) -> LentDevice:
+        options = {"address": device.address} if device.address is not None else dict(device.options)
+        where = ("device", name, "address" if device.address is not None else "options")
+        with self._at(where, room=device.container):
+            try:
+                return self.add_device(open_kind(device.kind, options), self._container(device.container))
+            except (DeviceUnavailable, OSError) as error:
+                raise ValueError(str(error)) from None
+
     def _load(self, name: str, program: ProgramDescription) -> Program:
         place = self.description
         container = program.container
@@ -134,6 +154,7 @@ class DescribedMachine(Machine):
                 allow_read=[place.path(grant) for grant in program.allow_read],
                 allow_write=[place.path(grant) for grant in program.allow_write],
                 time_limit=program.time_limit, container=self._container(container), handles=handles,
+                devices={device: self.devices[device] for device in program.devices},
             )  # fmt: skip
 
     def _set_pager(self, name: str, program: ProgramDescription) -> None:

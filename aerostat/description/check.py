@@ -15,15 +15,15 @@ from aerostat.description.machine import (
     endpoint_variable,
 )
 from aerostat.description.problems import Problem, suggestion
+from aerostat.device_kinds import KINDS, PCI
 from aerostat.host_paths import granted
 from aerostat.machine import ON_VIOLATION
 from aerostat.sizes import parse_size
+from hv.pci import full_address
 from kernel.check import LEVELS
 from kernel.objects import DEPTH_LIMIT
 
 MAX_CORES: Final = 64
-DEVICE_KINDS: Final[tuple[str, ...]] = ()
-"""Kinds of devices that a machine can have: none yet."""
 SHORTEST_PERIOD: Final = 0.001
 """Seconds between two expiries of a timer."""
 LARGEST_BADGE: Final = (1 << 63) - 1
@@ -174,10 +174,25 @@ def _endpoints(machine: MachineDescription) -> Iterator[Problem]:
 
 def _devices(machine: MachineDescription) -> Iterator[Problem]:
     for name, device in machine.devices.items():
-        if device.kind in DEVICE_KINDS: continue
-        told = f"there is no kind of device {device.kind!r}" if device.kind else "it has no kind"
-        text = f"{told}: this version provides no devices, only memory, cores, endpoints and timers; leave it out"
-        yield Problem(("device", name, "kind"), text)
+        where = ("device", name)
+        missing = _container_there(machine, device.container)
+        if missing: yield Problem((*where, "container"), missing)
+        if device.kind not in KINDS:
+            told = f"there is no kind of device {device.kind!r}" if device.kind else "it has no kind"
+            yield Problem((*where, "kind"), f"{told}: write one of {', '.join(KINDS)}")
+        elif device.kind != PCI:
+            if device.address is not None: yield Problem((*where, "address"), "only a pci device has an address")
+        elif device.options:
+            yield Problem((*where, "options"), "a pci device has an address, and no options")
+        else:
+            try:
+                full_address(device.address or "")
+            except ValueError as error:
+                yield Problem((*where, "address"), str(error))
+        holders = [program for program, described in machine.programs.items() if name in described.devices]
+        for program in holders[1:]:
+            at = machine.programs[program].devices.index(name)
+            yield Problem(("program", program, "devices", at), f"program {holders[0]!r} holds {name!r}")
 
 
 def _endpoint_there(machine: MachineDescription, name: str) -> str:
@@ -212,6 +227,10 @@ def _program(machine: MachineDescription, name: str, program: ProgramDescription
             if right not in RIGHTS: yield Problem(at, f"{right!r} is no right: write some of {', '.join(RIGHTS)}")
         if not 0 <= handle.badge <= LARGEST_BADGE:
             yield Problem((*at, "badge"), "a badge is a number from 0 to 2^63 - 1")
+    for i, device in enumerate(program.devices):
+        if device not in machine.devices:
+            text = f"there is no device {device!r}; {suggestion(device, machine.devices, 'the devices')}"
+            yield Problem((*where, "devices", i), text)
     yield from _pager(machine, where, program)
     for i, word in enumerate(program.arguments):
         if "\0" in word: yield Problem((*where, "arguments", i), "an argument cannot have a zero byte in it")
@@ -229,4 +248,4 @@ def _program(machine: MachineDescription, name: str, program: ProgramDescription
         yield Problem((*where, "cwd"), "it is not within what allow_read or allow_write grants")
 
 
-__all__ = ["DEVICE_KINDS", "LARGEST_BADGE", "check", "quota"]
+__all__ = ["LARGEST_BADGE", "check", "quota"]

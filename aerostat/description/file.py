@@ -61,8 +61,7 @@ class _Reader:
         values: dict[str, Any] = {}
         for key, value in table.items():
             if key not in kinds:
-                # Which keys a device has is a matter of its kind, and what kinds there are is not known here.
-                if of is not DeviceDescription: self.unknown(key, list(kinds), where)
+                self.unknown(key, list(kinds), where)
             elif self.fits(value, kinds[key], (*where, key)):
                 values[key] = self.convert(value, kinds[key], (*where, key))
         return of(**values)

@@ -57,9 +57,13 @@ class EndpointDescription:
 
 @dataclass(frozen=True)
 class DeviceDescription:
-    """A device for a container's programs: of which kind.  There are no kinds yet, so that each is an error."""
+    """A device, lent to ``container`` (None: the machine's root).  ``kind``: "pci", a device of the host at
+    ``address``, or a model, made with ``options`` (docs/devices.md).  One program holds it at a time."""
 
     kind: str = _key("text", "")
+    address: str | None = _key("text", None)
+    options: Mapping[str, str] = _table("table of texts")
+    container: str | None = _key("text", None)
 
 
 @dataclass(frozen=True)
@@ -77,7 +81,9 @@ class ProgramDescription:
 
     ``file``: an ELF file; a name without a slash is looked up in PATH.  ``arguments`` are those after its name,
     ``environment`` is all of its environment but AERO_ENDPOINT_NAME, by which it learns its handle to each of
-    ``endpoints``.  ``pager``: the endpoint that its page faults are sent to, with ``pager_badge``; None: a page fault
+    ``endpoints``, and AERO_DEVICE_NAME for each of ``devices``, which it holds from the start.
+
+    ``pager``: the endpoint that its page faults are sent to, with ``pager_badge``; None: a page fault
     ends it.  ``invariants``: files of invariants of it.  ``linux``: whether it gets the Linux system calls; None: if
     its container allows them.  ``main``: the machine ends with it, and its exit status is the machine's.
     ``time_limit``: seconds it may take.
@@ -90,6 +96,7 @@ class ProgramDescription:
     environment: Mapping[str, str] = _table("table of texts")
     container: str | None = _key("text", None)
     endpoints: Mapping[str, HandleDescription] = _table("handles")
+    devices: Sequence[str] = _key("texts", ())
     pager: str | None = _key("text", None)
     pager_badge: int = _key("count", 0)
     invariants: Sequence[str] = _key("texts", ())

@@ -11,6 +11,7 @@
 #include <asm/prctl.h>
 #include <errno.h>
 #include <linux/kvm.h>
+#include <linux/vfio.h>
 #include <signal.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -21,6 +22,9 @@
 #include <time.h>
 #include <unistd.h>
 
+#ifndef MADV_POPULATE_WRITE
+#define MADV_POPULATE_WRITE 23
+#endif
 #ifndef sigev_notify_thread_id
 #define sigev_notify_thread_id _sigev_un._tid
 #endif
@@ -154,6 +158,12 @@ static int aero_install_kick_signal(void)
     struct sigaction action = { .sa_sigaction = on_kick, .sa_flags = SA_SIGINFO };
     sigemptyset(&action.sa_mask);
     return sigaction(KICK_SIGNAL, &action, NULL) ? -errno : 0;
+}
+
+/* Writes to each page without changing it, also while others write there. */
+static void aero_touch(void *address, size_t length)
+{
+    for (size_t at = 0; at < length; at += 4096) __atomic_fetch_or((char *)address + at, 0, __ATOMIC_RELAXED);
 }
 
 static int aero_ioctl(int fd, unsigned long request, void *argument)

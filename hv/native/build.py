@@ -28,7 +28,17 @@ NUMBERS: Final = (
     "KVM_CAP_NR_MEMSLOTS", "KVM_CAP_SYNC_MMU", "KVM_CAP_XSAVE", "KVM_CAP_XCRS", "KVM_CAP_MAX_VCPUS",
     "KVM_CAP_SYNC_REGS", "KVM_CAP_READONLY_MEM", "KVM_CAP_IMMEDIATE_EXIT", "MADV_DONTNEED", "MADV_DONTFORK",
     "MADV_HUGEPAGE", "PROT_READ", "PROT_WRITE", "PROT_EXEC", "MAP_PRIVATE", "MAP_ANONYMOUS", "MAP_FIXED",
-    "MAP_NORESERVE",
+    "MAP_NORESERVE", "MADV_POPULATE_WRITE",
+    "VFIO_API_VERSION", "VFIO_TYPE1v2_IOMMU", "VFIO_GET_API_VERSION", "VFIO_CHECK_EXTENSION", "VFIO_SET_IOMMU",
+    "VFIO_GROUP_GET_STATUS", "VFIO_GROUP_SET_CONTAINER", "VFIO_GROUP_GET_DEVICE_FD", "VFIO_GROUP_FLAGS_VIABLE",
+    "VFIO_IOMMU_MAP_DMA", "VFIO_IOMMU_UNMAP_DMA", "VFIO_DMA_MAP_FLAG_READ", "VFIO_DMA_MAP_FLAG_WRITE",
+    "VFIO_DEVICE_GET_INFO", "VFIO_DEVICE_FLAGS_RESET", "VFIO_DEVICE_FLAGS_PCI", "VFIO_DEVICE_GET_REGION_INFO",
+    "VFIO_REGION_INFO_FLAG_MMAP", "VFIO_REGION_INFO_FLAG_CAPS", "VFIO_REGION_INFO_CAP_SPARSE_MMAP",
+    "VFIO_DEVICE_GET_IRQ_INFO", "VFIO_IRQ_INFO_EVENTFD", "VFIO_DEVICE_SET_IRQS", "VFIO_IRQ_SET_DATA_NONE",
+    "VFIO_IRQ_SET_DATA_EVENTFD", "VFIO_IRQ_SET_ACTION_TRIGGER", "VFIO_DEVICE_RESET",
+)
+VFIO_INDICES: Final = (
+    "VFIO_PCI_CONFIG_REGION_INDEX", "VFIO_PCI_MSI_IRQ_INDEX", "VFIO_PCI_MSIX_IRQ_INDEX", "VFIO_PCI_REQ_IRQ_INDEX",
 )  # fmt: skip
 
 DECLARATIONS: Final = """
@@ -66,6 +76,19 @@ struct aero_vcpu {
     char crash_reason[...];
     ...;
 };
+struct vfio_group_status { uint32_t argsz, flags; };
+struct vfio_iommu_type1_dma_map { uint32_t argsz, flags; uint64_t vaddr, iova, size; };
+struct vfio_iommu_type1_dma_unmap { uint32_t argsz, flags; uint64_t iova, size; ...; };
+struct vfio_device_info { uint32_t argsz, flags, num_regions, num_irqs; ...; };
+struct vfio_region_info { uint32_t argsz, flags, index, cap_offset; uint64_t size, offset; };
+struct vfio_info_cap_header { uint16_t id, version; uint32_t next; };
+struct vfio_region_sparse_mmap_area { uint64_t offset, size; };
+struct vfio_region_info_cap_sparse_mmap {
+    struct vfio_info_cap_header header; uint32_t nr_areas; ...; struct vfio_region_sparse_mmap_area areas[];
+};
+struct vfio_irq_info { uint32_t argsz, flags, index, count; };
+struct vfio_irq_set { uint32_t argsz, flags, index, start, count; ...; };
+void aero_touch(void *address, size_t length);
 struct aero_hold { uint64_t count, total, longest; int64_t cores_out; ...; };
 void aero_hold_begins(void);
 void aero_hold_ends(struct aero_hold *h);
@@ -98,7 +121,8 @@ int mprotect(void *address, size_t length, int protection);
 def describe() -> Any:
     """The cffi builder, also for setuptools' ``cffi_modules``."""
     builder = FFI()
-    builder.cdef("".join(f"#define {name} ...\n" for name in NUMBERS) + DECLARATIONS)
+    indices = f"enum {{ {', '.join(VFIO_INDICES)}, ... }};\n"
+    builder.cdef("".join(f"#define {name} ...\n" for name in NUMBERS) + indices + DECLARATIONS)
     builder.set_source(
         "hv._native", '#line 1 "aerokvm.c"\n' + SOURCE.read_text(), extra_compile_args=["-O2", "-Wall", "-Wextra"]
     )

@@ -5,14 +5,15 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
-from aerostat import Machine, MachineFailed
+from aerostat import DescriptionError, Machine, MachineFailed, OutOfMemory
 from hv.devices import LentDevice
 from kernel.check import CheckFailed
-from tests.aerostat.board import BOARD, IDENTITY, SCRATCH, Board
-from tests.aerostat.programs import GUARD, Capture, Outcome, Pipe, assert_idle, built, open_files, wait
+from tests.aerostat.board import SCRATCH, Board
+from tests.aerostat.programs import GUARD, Capture, Outcome, Pipe, aerostat, assert_idle, built, open_files, wait
 
 pytestmark = pytest.mark.kvm
 
@@ -177,8 +178,6 @@ def test_a_machine_closes_its_devices_and_leaves_no_files() -> None:
 def test_a_container_too_small_for_a_device(new_machine: Callable[..., Machine]) -> None:
     machine = new_machine("8M")
     tiny = machine.create_container("tiny", pages=0)
-    from aerostat import OutOfMemory
-
     with pytest.raises(OutOfMemory, match="no memory for device board"): machine.add_device(Board(), tiny)
 
 
@@ -189,4 +188,35 @@ def test_deadlock_is_found_though_a_device_could_be_removed(new_machine: Callabl
     assert program.wait(GUARD) == 134
 
 
-assert (BOARD, IDENTITY) == (0x626F617264, 0)
+def test_a_machine_file_gives_devices_to_programs(tmp_path: Path) -> None:
+    file = tmp_path / "machine.toml"
+    file.write_text(f"""
+        [container.c]
+        memory = "4M"
+        linux = false
+        [device.disk]
+        kind = "nvme"
+        options = {{ memory = "1M" }}
+        container = "c"
+        [program.p]
+        file = "{built("tests/devices")}"
+        arguments = ["ids", "disk"]
+        container = "c"
+        devices = ["disk"]
+        """)
+    with Machine.from_file(file, check="full") as machine:
+        machine.start()
+        assert machine.programs["p"].wait(GUARD) == 0
+        machine.audit()
+    file.write_text(file.read_text().replace('"1M"', '"1"'))
+    with pytest.raises(DescriptionError, match=r"machine.toml:7: device.disk.options: .*less than a block"):
+        Machine.from_file(file)
+
+
+def test_the_command_line_gives_devices_to_programs() -> None:
+    done = aerostat(
+        "run", "--no-linux", "--check", "full", "--device", "nvme:memory=1M=disk", "--device", "ixgbe=nic",
+        built("tests/devices"), "ids", "disk", "nic",
+    )  # fmt: skip
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout == "disk 0x10802\nnic 0x20000\nids: ok\n"

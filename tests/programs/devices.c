@@ -460,4 +460,22 @@ static const struct scene scenes[] = {
     {"exhaustion", exhaustion}, {"hold", hold}, {"surprise", surprise}, {"pass", pass}, {"share", share},
 };
 
-int main(int argc, char **argv) { return play(scenes, sizeof scenes / sizeof *scenes, argc, argv); }
+/* Says of which class each device is that it was given by these names. */
+static void ids(char **names)
+{
+    for (; *names; names++) {
+        aero_print(*names);
+        aero_print(" ");
+        aero_print_hex((uint64_t)aero_device_info((aero_handle)aero_device(*names), AERO_DEVICE_CLASS));
+        aero_print("\n");
+    }
+}
+
+int main(int argc, char **argv)
+{
+    if (argc > 1 && strcmp(argv[1], "ids") == 0) {
+        ids(argv + 2);
+        return verdict("ids");
+    }
+    return play(scenes, sizeof scenes / sizeof *scenes, argc, argv);
+}
