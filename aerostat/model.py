@@ -46,7 +46,9 @@ def nvme(options: argparse.Namespace, stopped: threading.Event) -> int:
         backing.close()
 
 
-def add_command(commands: argparse._SubParsersAction[argparse.ArgumentParser], help_class: type) -> None:
+def add_command(
+    commands: argparse._SubParsersAction[argparse.ArgumentParser], help_class: type[argparse.HelpFormatter]
+) -> None:
     """Adds the command to the command line."""
     model = commands.add_parser(
         "model", help="put the software model of a device on files that a driver outside shares",
