@@ -10,7 +10,8 @@
 
 #define BURST 64         /* descriptors of a queue that one poll takes */
 #define RESTLESS 2000     /* polls without anything to do before it sleeps */
-#define LOOK_EVERY 16    /* polls from one look at a watched page to the next */
+#define LOOK_IDLE 4      /* polls from one look at a watched page to the next, when there is nothing to do */
+#define LOOK_EVERY 64    /* polls from one look at a watched page to the next */
 
 uint64_t ix_now(void)
 {
@@ -131,6 +132,9 @@ static void clear(struct ixgbe *e)
     memset(e->rx_on, 0, sizeof e->rx_on);
     memset(e->tx_on, 0, sizeof e->tx_on);
     memset(e->fired, 0, sizeof e->fired);
+    memset(e->rx_dirty, 0, sizeof e->rx_dirty);
+    e->all_packets = 0;
+    e->all_octets = 0;
     e->received = e->transmitted = (struct tally){0};
     e->pending = 0;
     e->fresh = false;
@@ -224,6 +228,7 @@ unsigned ixgbe_poll(struct ixgbe *e)
             for (uint64_t left = e->tx_on[half]; left; left &= left - 1)
                 done += ix_transmit(e, half * 64 + (unsigned)__builtin_ctzl(left), BURST);
     dma_leave(e->dma);
+    ix_receive_flush(e);
     ix_tally_flush(e);
     if (e->pending || e->fresh)
         ix_deliver_events(e);
@@ -242,9 +247,9 @@ static void *run(void *argument)
             sched_yield();
         pthread_mutex_lock(&e->lock);
         done = ixgbe_poll(e);
-        if (e->watched && !done)
+        if (e->watched && idle > RESTLESS && e->idle_ns)
             ixgbe_scan(e);
-        else if (e->watched && turn % LOOK_EVERY == 0)
+        else if (e->watched && turn % (done ? LOOK_EVERY : LOOK_IDLE) == 0)
             ix_watch_some(e);
         pthread_mutex_unlock(&e->lock);
         idle = done ? 0 : idle + 1;

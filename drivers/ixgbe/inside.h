@@ -86,6 +86,9 @@ struct ring {
     uint32_t threshold, lost; /* lost: the descriptor that a fault keeps the driver from hearing of */
     /* receive */
     uint32_t buffer, kind; /* bytes, SRRCTL.DESCTYPE */
+    uint32_t tail;         /* as it was when it was last looked at */
+    uint32_t packets;      /* received since counters were written */
+    uint64_t octets;
     bool drop;
 };
 
@@ -106,7 +109,10 @@ struct ixgbe {
     atomic_int wanted;
     struct ring rx[IXGBE_QUEUES], tx[IXGBE_QUEUES];
     uint64_t rx_on[2], tx_on[2]; /* enabled queues, a bit each */
+    uint64_t rx_dirty[2];        /* queues whose head and counters are to be written */
     struct tally received, transmitted;
+    uint32_t all_packets;        /* that the wire brought, wanted or not */
+    uint64_t all_octets;
     uint64_t sunk;
     unsigned segments; /* that the last packet became */
     uint32_t sum; /* of what was sent, so that a sink reads it */
@@ -190,6 +196,8 @@ uint16_t ix_fold(uint32_t sum);
 enum taken { TAKEN, NO_DESCRIPTOR, DROPPED };
 enum taken ix_receive(struct ixgbe *e, const struct frame *frame, bool wait);
 unsigned ix_receive_buffered(struct ixgbe *e);
+void ix_receive_soon(struct ixgbe *e, unsigned queue);
+void ix_receive_flush(struct ixgbe *e);
 
 /* transmit.c */
 unsigned ix_transmit(struct ixgbe *e, unsigned queue, unsigned budget);

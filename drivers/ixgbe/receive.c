@@ -1,6 +1,8 @@
 /* Receiving (datasheet section 7.1): filters, the queue, descriptors, write-back. */
 #include "inside.h"
 
+#define SOON 32 /* frames to prepare for */
+
 enum { DD = 1, EOP = 2, VP = 8, PIF = 128 };
 #define RXE (1u << 29)
 enum { LEGACY = 0, ONE_BUFFER = 1, HEADER_SPLIT = 2, HEADER_ALWAYS = 5 };
@@ -171,17 +173,47 @@ static bool fill(struct ixgbe *e, struct ring *ring, unsigned queue, const struc
     return true;
 }
 
+/* The same for a frame that fits in one buffer and needs nothing but to be put there: most of them. */
+static bool fill_one(struct ixgbe *e, struct ring *ring, unsigned queue, const struct frame *frame, uint32_t status,
+                     uint32_t hash, uint8_t type)
+{
+    uint64_t where = ring->base + ring->head * 16UL, address;
+    uint64_t *descriptor = dma_at(e->dma, where, 16, true);
+    uint32_t first, second = dwords(frame, e, hash, type, &first);
+    uint8_t *to;
+
+    if (!descriptor) {
+        ix_dma_fault(e, false, queue, where);
+        return false;
+    }
+    address = __atomic_load_n(&descriptor[0], __ATOMIC_RELAXED);
+    to = dma_at(e->dma, address, frame->length, true);
+    if (!to)
+        return fill(e, ring, queue, frame, status, hash, type);
+    memcpy(to, frame->data, frame->length);
+    __atomic_store_n(&descriptor[0], first | (uint64_t)second << 32, __ATOMIC_RELAXED);
+    __atomic_store_n(&descriptor[1], status | DD | EOP | (uint64_t)frame->length << 32, __ATOMIC_RELEASE);
+    if (++ring->head == ring->count)
+        ring->head = 0;
+    return true;
+}
+
 /* Which of 16 counters a queue has: four of RQSMR's bytes a register. */
 static unsigned counter_of(const struct ixgbe *e, unsigned queue)
 {
     return e->registers[RQSMR + queue] & 15;
 }
 
+static unsigned free_descriptors(const struct ring *ring)
+{
+    return ring->tail >= ring->head ? ring->tail - ring->head : ring->tail + ring->count - ring->head;
+}
+
 static enum taken into_ring(struct ixgbe *e, const struct frame *frame, unsigned queue, uint32_t status, uint32_t hash,
                             uint8_t type, bool wait)
 {
     struct ring *ring = &e->rx[queue];
-    unsigned counter = counter_of(e, queue), total, needed, tail, free;
+    unsigned total, needed, free;
     enum fault fault;
 
     if (!ring->enabled && e->watched && !e->looked) { /* it may have been enabled just now */
@@ -190,19 +222,23 @@ static enum taken into_ring(struct ixgbe *e, const struct frame *frame, unsigned
     }
     if (!ring->enabled || ring->stopped)
         goto drop;
-    tail = reg(e, ring->tail_at);
-    if (tail >= ring->count) {
-        ixgbe_error(e, IXGBE_TAIL_BEYOND, queue, tail);
-        ix_stop_queue(e, false, queue);
-        goto drop;
-    }
     total = frame->length + (reg(e, HLREG0) & 2 ? 0 : 4);
     needed = total <= ring->buffer ? 1 : (total + ring->buffer - 1) / ring->buffer;
     if (needed >= ring->count) {
         ixgbe_error(e, IXGBE_BUFFER_SIZE, queue, total);
         goto drop;
     }
-    free = tail >= ring->head ? tail - ring->head : tail + ring->count - ring->head;
+    free = free_descriptors(ring);
+    if (needed > free) {
+        /* The tail is in a cache line that the driver writes: it is looked at only when it matters. */
+        ring->tail = reg(e, ring->tail_at);
+        if (ring->tail >= ring->count) {
+            ixgbe_error(e, IXGBE_TAIL_BEYOND, queue, ring->tail);
+            ix_stop_queue(e, false, queue);
+            goto drop;
+        }
+        free = free_descriptors(ring);
+    }
     if (needed > free || (ring->not_before && ix_now() < ring->not_before)) {
         if (wait || (!ring->drop && needed > free) || needed <= free)
             return NO_DESCRIPTOR;
@@ -218,17 +254,18 @@ static enum taken into_ring(struct ixgbe *e, const struct frame *frame, unsigned
         status |= RXE;
     if (fault == FAULT_LOST)
         return DROPPED; /* it came, and nobody hears of it */
-    if (!fill(e, ring, queue, frame, status, hash, type))
+    if (needed == 1 && total == frame->length && !frame->facts.tagged && ring->kind != LEGACY
+            ? !fill_one(e, ring, queue, frame, status, hash, type)
+            : !fill(e, ring, queue, frame, status, hash, type))
         return DROPPED;
     if (fault == FAULT_DUPLICATED && needed < free)
         fill(e, ring, queue, frame, status, hash, type);
-    put(e, ring->head_at, ring->head);
-    ix_count32(e, QPRC + 0x40 * counter, 1);
-    ix_count36(e, QBRC + 0x40 * counter, frame->length + 4);
-    ix_queue_event(e, queue, false);
+    ring->packets++;
+    ring->octets += frame->length + 4;
+    e->rx_dirty[queue / 64] |= 1UL << queue % 64;
     return TAKEN;
 drop:
-    ix_count32(e, QPRDC + 0x40 * counter, 1);
+    ix_count32(e, QPRDC + 0x40 * counter_of(e, queue), 1);
     return DROPPED;
 }
 
@@ -261,6 +298,61 @@ static enum taken to_queue(struct ixgbe *e, const struct frame *frame, bool inex
     return into_ring(e, frame, queue_of(e, hash, type), status, hash, type, wait);
 }
 
+static void count_any(struct ixgbe *e, const struct frame *frame)
+{
+    e->all_packets++;
+    e->all_octets += frame->length + 4;
+}
+
+/* Brings cache lines here that the next frames of a queue will be written to: the driver's core had them. */
+void ix_receive_soon(struct ixgbe *e, unsigned queue)
+{
+    struct ring *ring = &e->rx[queue];
+    uint64_t *descriptor;
+    unsigned free;
+
+    if (!ring->enabled || ring->stopped)
+        return;
+    if (!free_descriptors(ring))
+        ring->tail = reg(e, ring->tail_at);
+    free = ring->tail < ring->count ? free_descriptors(ring) : 0;
+    if (free > SOON)
+        free = SOON;
+    for (unsigned i = 0; i < free; i += 4)
+        if ((descriptor = dma_at(e->dma, ring->base + (ring->head + i) % ring->count * 16UL, 16, true)))
+            __builtin_prefetch(descriptor, 1);
+    for (unsigned i = 0; i < free; i++)
+        if ((descriptor = dma_at(e->dma, ring->base + (ring->head + i) % ring->count * 16UL, 16, true)) &&
+            (descriptor = dma_at(e->dma, __atomic_load_n(descriptor, __ATOMIC_RELAXED), 1, true)))
+            __builtin_prefetch(descriptor, 1);
+}
+
+/* Writes what has been put off to the end of a burst: heads, and what queues have counted. */
+void ix_receive_flush(struct ixgbe *e)
+{
+    for (unsigned half = 0; half < 2; half++) {
+        for (; e->rx_dirty[half]; e->rx_dirty[half] &= e->rx_dirty[half] - 1) {
+            unsigned queue = half * 64 + (unsigned)__builtin_ctzl(e->rx_dirty[half]), counter = counter_of(e, queue);
+            struct ring *ring = &e->rx[queue];
+
+            if (!ring->enabled)
+                continue;
+            put(e, ring->head_at, ring->head);
+            ix_count32(e, QPRC + 0x40 * counter, ring->packets);
+            ix_count36(e, QBRC + 0x40 * counter, ring->octets);
+            ring->packets = 0;
+            ring->octets = 0;
+            ix_queue_event(e, queue, false);
+        }
+    }
+    if (e->all_packets) {
+        ix_count32(e, TPR, e->all_packets);
+        ix_count36(e, TOR, e->all_octets);
+        e->all_packets = 0;
+        e->all_octets = 0;
+    }
+}
+
 /* A frame comes from the wire.  With `wait` NO_DESCRIPTOR means that it was not taken and nothing was counted;
  * otherwise that it is in the packet buffer. */
 enum taken ix_receive(struct ixgbe *e, const struct frame *frame, bool wait)
@@ -272,8 +364,7 @@ enum taken ix_receive(struct ixgbe *e, const struct frame *frame, bool wait)
     if (!e->link || !(reg(e, RXCTRL) & 1))
         return DROPPED;
     if (frame->length < 60 || frame->length > longest + (frame->facts.tagged ? 4 : 0) || frame->damaged) {
-        ix_count32(e, TPR, 1);
-        ix_count36(e, TOR, frame->length + 4);
+        count_any(e, frame);
         if (frame->damaged)
             ix_count32(e, CRCERRS, 1);
         else
@@ -284,16 +375,14 @@ enum taken ix_receive(struct ixgbe *e, const struct frame *frame, bool wait)
         return to_queue(e, frame, false, false) == NO_DESCRIPTOR ? keep(e, frame) : TAKEN;
     }
     if (!passes(e, frame, &inexact)) {
-        ix_count32(e, TPR, 1);
-        ix_count36(e, TOR, frame->length + 4);
+        count_any(e, frame);
         return DROPPED;
     }
     if (!e->buffered)
         taken = to_queue(e, frame, inexact, wait);
     if (taken == NO_DESCRIPTOR && wait)
         return NO_DESCRIPTOR;
-    ix_count32(e, TPR, 1);
-    ix_count36(e, TOR, frame->length + 4);
+    count_any(e, frame);
     ix_tally(&e->received, frame->data, frame->length);
     return taken == NO_DESCRIPTOR ? keep(e, frame) : taken;
 }

@@ -42,7 +42,7 @@ static bool start(struct ixgbe *e, bool transmit, unsigned queue, uint32_t contr
     ring->count = length / 16;
     ring->head_at = at + 0x10;
     ring->tail_at = at + 0x18;
-    ring->head = ring->written = reg(e, ring->head_at);
+    ring->head = ring->written = ring->tail = reg(e, ring->head_at);
     ring->lost = UINT32_MAX;
     if (transmit && !(reg(e, DMATXCTL) & 1)) {
         ixgbe_error(e, IXGBE_ENABLE_ORDER, queue, 0);

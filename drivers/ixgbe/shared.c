@@ -118,23 +118,12 @@ uint64_t nic_apart_work(struct nic *nic, enum nic_work work, unsigned batch, uin
 struct ball {
     _Atomic uint32_t word __attribute__((aligned(64)));
     unsigned rounds;
-    int there;
 };
-
-static void stay_on(int cpu)
-{
-    cpu_set_t set;
-
-    CPU_ZERO(&set);
-    CPU_SET(cpu, &set);
-    sched_setaffinity(0, sizeof set, &set);
-}
 
 static void *return_it(void *argument)
 {
     struct ball *ball = argument;
 
-    stay_on(ball->there);
     for (uint32_t i = 0; i < ball->rounds; i++) {
         while (ball->word != 2 * i + 1)
             device_pause();
@@ -145,17 +134,25 @@ static void *return_it(void *argument)
 
 double nic_ping_pong(int here, int there, unsigned rounds)
 {
-    struct ball ball = {.rounds = rounds + 100, .there = there};
-    cpu_set_t before;
+    struct ball ball = {.rounds = rounds + 100};
+    cpu_set_t before, set;
+    pthread_attr_t attributes;
     pthread_t thread;
     uint64_t start = 0, took;
+    int error;
 
-    sched_getaffinity(0, sizeof before, &before);
-    stay_on(here);
-    if (pthread_create(&thread, NULL, return_it, &ball)) {
-        sched_setaffinity(0, sizeof before, &before);
+    CPU_ZERO(&set);
+    CPU_SET(there, &set);
+    pthread_attr_init(&attributes);
+    pthread_attr_setaffinity_np(&attributes, sizeof set, &set);
+    error = pthread_create(&thread, &attributes, return_it, &ball);
+    pthread_attr_destroy(&attributes);
+    if (error)
         return 0;
-    }
+    sched_getaffinity(0, sizeof before, &before);
+    CPU_ZERO(&set);
+    CPU_SET(here, &set);
+    sched_setaffinity(0, sizeof set, &set);
     for (uint32_t i = 0; i < ball.rounds; i++) {
         if (i == 100)
             start = device_ticks();

@@ -240,6 +240,7 @@ static unsigned from_feed(struct ixgbe *e)
 {
     unsigned done = 0;
 
+    ix_receive_soon(e, 0);
     for (; done < AT_ONCE && (e->feed_forever || e->feed_left); done++) {
         enum taken taken = ix_receive(e, &e->feed[e->feed_next], e->feed_how == IXGBE_PATIENT);
 
