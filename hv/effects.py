@@ -176,23 +176,19 @@ class Effects:
                     value = encode_register_entry(self._registers[target], X.permission[i])
                 else:
                     value = encode_entry(target << PAGE_SHIFT, X.permission[i], table=False, large=kind != MAPPED)
-            if kind == MAPPED_GIANT or where in frames.stand_ins:
+            if kind == MAPPED_GIANT or (frames.stand_ins and where in frames.stand_ins):
                 before = frames.mapping(x, i)
-                if before == value:
-                    continue
-                frames.set_giant(x, i, value)
+                if before != value: frames.set_giant(x, i, value)
             else:
-                before = frames.entry(x, i)
-                if before == value:
-                    continue
-                frames.set_entry(x, i, value)
+                before = frames.exchange_entry(x, i, value)
+            if before == value or not before & PRESENT: continue
             address = before & ADDRESS_MASK
-            if before & PRESENT and address < DATA_LIMIT:  # it led to memory, not to a table
+            if address < DATA_LIMIT:  # it led to memory, not to a table
                 page = address >> PAGE_SHIFT
                 # A page that this transition frees is released below, which drops its translations too.
                 if not (page in kinds and k.page[page].kind == FREE):
                     self._drops.append((page, PAGES_OF[k.page[page].kind]))
-            elif self._register_pages is not None and before & PRESENT:
+            elif self._register_pages is not None:
                 self._register_pages.dropped(address)
 
     def _after_entries(self, kinds: dict[int, int]) -> None:

@@ -149,6 +149,15 @@ class TableFrames:
             raise IndexError(f"page-table index {index}")
         self._words[self._frames[table_id] * TABLE_ENTRIES + index] = value
 
+    def exchange_entry(self, table_id: int, index: int, value: int) -> int:
+        """Writes one entry as ``set_entry`` does, unless it is there; returns what stood there."""
+        if not 0 <= index < TABLE_ENTRIES:
+            raise IndexError(f"page-table index {index}")
+        words, place = self._words, self._frames[table_id] * TABLE_ENTRIES + index
+        before = words[place]
+        if before != value: words[place] = value
+        return before
+
     def entry(self, table_id: int, index: int) -> int:
         """The entry as it stands in guest memory."""
         if not 0 <= index < TABLE_ENTRIES:
