@@ -14,16 +14,18 @@ def main() -> int:
     parser.add_argument("files", nargs="*", help="test files, relative to the repository (default: all batches)")
     parser.add_argument("--timeout", type=float, default=480, help="seconds a QEMU run may take (%(default)s)")
     parser.add_argument("--smp", type=int, default=1, help="processors in the lab, with FILES (%(default)s)")
+    parser.add_argument("--devices", action="store_true", help="a disk and a network card behind an IOMMU, with FILES")
     parser.add_argument("--memory", type=int, default=2048, metavar="MB", help="memory of the lab (%(default)s)")
     parser.add_argument("--pytest", action="append", default=[], metavar="ARGUMENT", help="one more for pytest")
     chosen = parser.parse_args()
     status = 0
-    for batch in [Batch(tuple(chosen.files), chosen.smp)] if chosen.files else BATCHES.values():
+    for batch in [Batch(tuple(chosen.files), chosen.smp, chosen.devices)] if chosen.files else BATCHES.values():
         try:
             result = run(
                 batch.files,
                 timeout=chosen.timeout,
                 smp=batch.processors,
+                devices=batch.devices,
                 memory_mb=chosen.memory,
                 pytest_arguments=chosen.pytest,
                 follow=lambda line: print(line, flush=True),

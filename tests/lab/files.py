@@ -13,6 +13,8 @@ class Batch:
     """Relative to the repository."""
     processors: int = 1
     """One is steadier, and makes and closes machines twice as fast; two let vCPUs of a machine really run at once."""
+    devices: bool = False
+    """With the devices of tests.lab.hardware."""
 
 
 BATCHES = {
@@ -42,6 +44,7 @@ BATCHES = {
     ),
     "attacks": Batch(("tests/aerostat/test_hostile.py",)),
     "isolation": Batch(("tests/aerostat/test_isolation.py",), processors=2),
+    "devices": Batch(("tests/lab/inside/test_vfio.py",), devices=True),
     "giants": Batch(("tests/aerostat/test_giants.py",), processors=2),
 }
 """Each run has eight minutes. Python is about 13 times slower there than outside: split a batch before it needs more

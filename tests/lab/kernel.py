@@ -17,7 +17,7 @@ from elftools.elf.elffile import ELFFile
 
 __all__ = ["MODULES", "Kernel", "KernelUnavailable", "obtain_kernel"]
 
-MODULES = ("kvm_amd",)
+MODULES = ("kvm_amd", "vfio_pci", "vfio_iommu_type1", "nvme")
 """Modules the lab loads; those they need come by themselves."""
 
 _METAPACKAGE = "linux-image-amd64"

@@ -18,6 +18,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from hv.native.build import build
+from tests.lab.hardware import IOMMU_PARAMETERS, Hardware, Left
 from tests.lab.image import REPOSITORY, build_base, write_repository
 from tests.lab.kernel import Kernel, obtain_kernel
 
@@ -48,6 +49,8 @@ class LabResult:
     """All that came over the console."""
     seconds: float = 0.0
     """From the start of QEMU to its end."""
+    left: Left = field(default_factory=Left)
+    """What the lab's devices have left, if it had some."""
     ended: str = ""
     """Why there are no (complete) results: "time limit", "no results"; empty if there are."""
 
@@ -58,6 +61,8 @@ class LabResult:
             found.append(f"{self.failed} tests failed")
         if self.skipped:
             found.append(f"{self.skipped} tests were skipped")
+        if self.left.errors:
+            found.append(f"drivers did what devices do not allow:\n{self.left.errors}")
         found += [f"no test of {name} ran" for name in self.named if not self.ran[name]]
         found += [f"{name} ran and was not asked for" for name in sorted(set(self.ran) - set(self.named))]
         return found
@@ -75,14 +80,15 @@ def run(
     timeout: float = 480,
     smp: int = 1,
     memory_mb: int = 2048,
+    devices: bool = False,
     follow: Callable[[str], None] | None = None,
     pytest_arguments: Sequence[str] = (),
 ) -> LabResult:
     """Run pytest on `files` (paths relative to the repository) in the lab.
 
     `timeout`: seconds until QEMU is killed. `smp`: processors in the lab. `memory_mb`: its memory, of which the image
-    takes about 250 MB. `follow` gets the console's output line by line. Raises LabUnavailable if a program is missing,
-    KernelUnavailable if no kernel can be fetched.
+    takes about 250 MB. `devices`: with those of tests.lab.hardware. `follow` gets the console's output line by line.
+    Raises LabUnavailable if a program is missing, KernelUnavailable if no kernel can be fetched.
     """
     qemu, busybox = _program("qemu-system-x86_64"), Path(_program("busybox"))
     build()  # there is no compiler in the lab
@@ -93,11 +99,15 @@ def run(
             kernel = obtain_kernel(cache)
             shutil.copyfile(build_base(cache, kernel, busybox), image)
         write_repository(image, _job(files, pytest_arguments))
+        hardware = Hardware(Path(scratch)) if devices else None
+        command = qemu_command(
+            qemu, kernel, image, results, smp=smp, memory_mb=memory_mb,
+            devices=hardware.options() if hardware else (), parameters=IOMMU_PARAMETERS if hardware else "",
+        )  # fmt: skip
         started = time.monotonic()
-        finished = _follow(
-            qemu_command(qemu, kernel, image, results, smp=smp, memory_mb=memory_mb), started + timeout, result, follow
-        )
+        finished = _follow(command, started + timeout, result, follow)
         result.seconds = time.monotonic() - started
+        if hardware: result.left = hardware.left()
         report = results.read_bytes() if results.exists() else b""
     if not finished:
         result.ended = f"time limit of {timeout:.0f} s"
@@ -116,9 +126,11 @@ def _cache() -> Iterator[Path]:
 
 
 def qemu_command(
-    qemu: str, kernel: Kernel, image: Path, results: Path, *, smp: int, memory_mb: int, devices: Sequence[str] = ()
-) -> list[str]:
-    """The command that boots the lab. `devices`: more QEMU options (disks, network cards, an IOMMU)."""
+    qemu: str, kernel: Kernel, image: Path, results: Path, *, smp: int, memory_mb: int, devices: Sequence[str] = (),
+    parameters: str = "",
+) -> list[str]:  # fmt: skip
+    """The command that boots the lab. `devices`: more QEMU options (disks, network cards, an IOMMU); `parameters`: more
+    for the kernel."""
     return [
         "setpriv", "--pdeathsig", "KILL",  # QEMU does not outlive us, however we end
         qemu,
@@ -133,7 +145,7 @@ def qemu_command(
         *devices,
         "-kernel", str(kernel.bzimage),
         "-initrd", str(image),
-        "-append", "console=ttyS0 quiet panic=-1 mitigations=off nowatchdog no_timer_check maxcpus=1",
+        "-append", f"console=ttyS0 quiet panic=-1 mitigations=off nowatchdog no_timer_check maxcpus=1 {parameters}",
     ]  # fmt: skip
 
 

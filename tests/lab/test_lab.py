@@ -12,7 +12,7 @@ from tests.lab.lab import LabResult, LabUnavailable, run
 @pytest.mark.parametrize("batch", BATCHES)
 def test_named_files_pass_in_the_lab(batch: str, capsys: pytest.CaptureFixture[str]) -> None:
     def attempt() -> LabResult:
-        return run(BATCHES[batch].files, smp=BATCHES[batch].processors)
+        return run(BATCHES[batch].files, smp=BATCHES[batch].processors, devices=BATCHES[batch].devices)
 
     try:
         result = attempt()
@@ -28,4 +28,8 @@ def test_named_files_pass_in_the_lab(batch: str, capsys: pytest.CaptureFixture[s
         print(f"\n{result.summary()}")
     problems = result.problems()
     console = result.output.splitlines()
+    if batch == "devices":
+        # The host's own look at what the tests inside did with the disk (inside/test_vfio.py).
+        assert result.left.disk[8 * 512 : 16 * 512] == bytes(n * 7 & 255 for n in range(4096))
+        assert b"SECRET" not in result.left.disk
     assert not problems, "\n".join([*problems, "", f"the last of the console's {len(console)} lines:", *console[-60:]])

@@ -1,0 +1,228 @@
+"""Passing a device through for real: QEMU's NVMe behind its IOMMU, by VFIO, from Python and from ring 3.
+
+Whether DMA was blocked is seen by memory, for emulated devices report success all the same.
+"""
+
+import errno
+import os
+import struct
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from aerostat import DeviceUnavailable, DirectDevice, Machine, open_device
+from hv.pci import bind, function_at, obstacle, unbind
+from hv.vfio import VfioDevice
+from tests.aerostat.programs import Capture, Pipe, aerostat, built, wait
+from tests.lab.hardware import SERIAL
+
+NVME, NIC = "0000:00:05.0", "0000:00:06.0"
+CAP, VS, CC, CSTS, AQA, ASQ, ACQ, DOORBELLS = 0, 8, 0x14, 0x1C, 0x24, 0x28, 0x30, 0x1000
+DEPTH = 16
+PATIENCE = 30.0
+
+
+class Nvme:
+    """A queue pair of an NVMe controller, by hand; queue 0 is the admin queue."""
+
+    def __init__(self, device: DirectDevice, number: int = 0) -> None:
+        self.device, self.bar, self.number = device, device.bar[0], number
+        self.submissions, self.completions = device.dma(4096), device.dma(4096)
+        self.tail = self.head = 0
+        self.phase = 1
+
+    def enable(self) -> None:
+        self.bar.write32(CC, 0)
+        self._await_ready(0)
+        self.bar.write32(AQA, (DEPTH - 1) << 16 | (DEPTH - 1))
+        self.bar.write64(ASQ, self.submissions.iova)
+        self.bar.write64(ACQ, self.completions.iova)
+        self.bar.write32(CC, 4 << 20 | 6 << 16 | 1)
+        self._await_ready(1)
+
+    def _await_ready(self, ready: int) -> None:
+        end = time.monotonic() + PATIENCE
+        while self.bar.read32(CSTS) & 1 != ready: assert time.monotonic() < end
+
+    def command(self, opcode: int, iova: int, namespace: int = 0, *dwords: int) -> int:
+        """Makes a command; its status."""
+        more = [*dwords, 0, 0, 0, 0, 0, 0][:6]
+        entry = struct.pack("<II16xQQ6I", opcode | self.tail << 16, namespace, iova, 0, *more)
+        self.submissions[64 * self.tail : 64 * self.tail + 64] = entry
+        self.tail = (self.tail + 1) % DEPTH
+        self.bar.write32(DOORBELLS + 8 * self.number, self.tail)
+        end = time.monotonic() + PATIENCE
+        while True:
+            status = struct.unpack_from("<H", self.completions.view, 16 * self.head + 14)[0]
+            if status & 1 == self.phase: break
+            assert time.monotonic() < end, "no completion"
+        self.head = (self.head + 1) % DEPTH
+        if self.head == 0: self.phase ^= 1
+        self.bar.write32(DOORBELLS + 8 * self.number + 4, self.head)
+        return int(status) >> 1
+
+
+@pytest.fixture(scope="module")
+def nvme() -> Iterator[DirectDevice]:
+    bind(NVME)
+    with open_device(NVME) as device: yield device
+
+
+def test_what_stands_in_the_way_is_said_and_what_to_do() -> None:
+    assert obstacle(function_at(NVME)) == f"aerostat bind {NVME}"
+    listed = aerostat("devices").stdout
+    assert f"{NVME}  1b36:0010  NVMe storage" in listed
+    assert f"{NIC}  8086:10d3  Ethernet" in listed
+    with pytest.raises(DeviceUnavailable, match=r"driven by nvme; give it to vfio-pci: sudo aerostat bind"):
+        VfioDevice(NVME)
+    refused = aerostat("run", "--device", f"{NVME}=nvme0", "--no-linux", built("tests/passthrough"), "identify")
+    assert refused.returncode == 125
+    assert f"sudo aerostat bind {NVME}" in refused.stderr
+
+
+def test_bind_and_unbind_by_the_command_line() -> None:
+    assert Path("/dev/nvme0n1").exists()
+    assert aerostat("bind", NVME).stdout.startswith(f"{NVME}: driven by vfio-pci, group ")
+    assert not Path("/dev/nvme0n1").exists()
+    assert aerostat("unbind", NVME).stdout == f"{NVME}: driven by nvme\n"
+    end = time.monotonic() + PATIENCE
+    while not Path("/dev/nvme0n1").exists(): assert time.monotonic() < end
+    bind(NVME)
+
+
+def test_registers_from_python(nvme: DirectDevice) -> None:
+    assert repr(nvme) == f"<device {NVME} 1b36:0010, class 010802>"
+    assert nvme.bar[0].read32(VS) == 0x10400
+    assert nvme.bar[0].read64(CAP) & 0xFFFF == 2047
+    assert nvme.bar[0].read32(CAP) & 0xFFFF == 2047
+    assert nvme.bar[1].size == 0, "the upper half of BAR 0"
+    with pytest.raises(IndexError): nvme.bar[0].read32(2)
+    region = nvme.device.regions[0]
+    assert region.host_address(0) != 0, "BAR 0 is mapped"
+    assert region.host_address(0x2000) == 0, "but for the page of the MSI-X table"
+
+
+def test_a_device_is_opened_once(nvme: DirectDevice) -> None:
+    with pytest.raises(DeviceUnavailable, match=r"in use: another process has /dev/vfio/\d+ open"): VfioDevice(NVME)
+
+
+def test_dma_and_interrupts_from_python(nvme: DirectDevice) -> None:
+    nvme.reset()
+    admin, buffer = Nvme(nvme), nvme.dma(4096)
+    admin.enable()
+    assert nvme.interrupts[0].wait(0) == 0
+    assert admin.command(6, buffer.iova, 0, 1) == 0
+    assert bytes(buffer[4:24]).decode().strip() == SERIAL
+    assert nvme.interrupts[0].wait(PATIENCE) == 1
+
+
+def test_dma_reaches_what_is_mapped_and_nothing_else(nvme: DirectDevice) -> None:
+    nvme.reset()
+    admin, buffer, other = Nvme(nvme), nvme.dma(4096), nvme.dma(4096, writable=False)
+    admin.enable()
+    for memory in (buffer, other): memory[:] = b"\xa5" * 4096
+    admin.command(6, 0xDEAD_0000, 0, 1)
+    admin.command(6, other.iova, 0, 1)
+    assert bytes(other.view) == b"\xa5" * 4096, "it may only read there"
+    iova = buffer.iova
+    buffer.close()
+    admin.command(6, iova, 0, 1)
+    assert bytes(buffer.view) == b"\xa5" * 4096, "it was taken away"
+    nvme.device.map(iova, _address(buffer.view), 4096, True)
+    assert admin.command(6, iova, 0, 1) == 0
+    assert bytes(buffer[4:24]).decode().strip() == SERIAL, "and given back"
+    nvme.device.unmap(iova, 4096)
+
+
+def _address(view: memoryview) -> int:
+    from hv.kvm import ffi
+
+    return int(ffi.cast("uintptr_t", ffi.from_buffer(view)))
+
+
+def test_data_on_the_disk(nvme: DirectDevice) -> None:
+    nvme.reset()
+    admin, queue, buffer, back = Nvme(nvme), Nvme(nvme, 1), nvme.dma(4096), nvme.dma(4096)
+    admin.enable()
+    assert admin.command(5, queue.completions.iova, 0, (DEPTH - 1) << 16 | 1, 1) == 0
+    assert admin.command(1, queue.submissions.iova, 0, (DEPTH - 1) << 16 | 1, 1 << 16 | 1) == 0
+    buffer[:] = bytes(n * 7 & 255 for n in range(4096))
+    assert queue.command(1, buffer.iova, 1, 8, 0, 7) == 0
+    assert queue.command(2, back.iova, 1, 8, 0, 7) == 0
+    assert back.view == buffer.view
+    # A write of memory that it may not read: nothing of it reaches the disk, which test_lab.py looks at.
+    buffer[:] = b"SECRET" + bytes(4090)
+    iova = buffer.iova
+    buffer.close()
+    queue.command(1, iova, 1, 16, 0, 7)
+    assert queue.command(2, back.iova, 1, 16, 0, 7) == 0
+    assert b"SECRET" not in bytes(back.view)
+    assert queue.command(0, 0, 1) == 0
+
+
+def test_what_the_iommu_refuses_is_an_error(nvme: DirectDevice) -> None:
+    page = nvme.dma(4096)
+    for iova, why in ((0xFEE0_0000, errno.EINVAL), (page.iova, errno.EEXIST)):
+        with pytest.raises(OSError, match="VFIO_IOMMU_MAP_DMA") as refused:
+            nvme.device.map(iova, _address(page.view), 4096, True)
+        assert refused.value.errno == why
+
+
+def test_close_gives_everything_back(nvme: DirectDevice) -> None:
+    nvme.close()
+    before = len(os.listdir("/proc/self/fd"))
+    device = VfioDevice(NVME)
+    device.close()
+    device.close()
+    assert len(os.listdir("/proc/self/fd")) == before
+
+
+@pytest.mark.parametrize("scene", ["identify", "blocked", "msix_table"])
+def test_from_ring_3(scene: str) -> None:
+    with Machine("16M", check="full") as machine, Capture() as capture:
+        lent = machine.add_device(VfioDevice(NVME))
+        program = machine.spawn(
+            built("tests/passthrough"), ["passthrough", scene], stdout=capture.fd, linux=False, devices={"nvme0": lent}
+        )
+        status = wait(program)
+        said = capture.text()
+        assert status == 0, f"{said}\n{program.report}"
+        if scene == "identify":
+            assert said == f"version 0x10400\nserial {SERIAL}\nmodel QEMU NVMe Ctrl\nidentify: ok\n"
+            assert machine.statistics()["exits"] < 2000, "polling registers does not leave the guest"
+        assert lent.mirrored == {}
+        machine.audit()
+
+
+def test_kill_in_the_middle_and_again() -> None:
+    with Machine("16M", check="full") as machine:
+        lent = machine.add_device(VfioDevice(NVME))
+        for _ in range(2):
+            with Pipe() as pipe:
+                program = machine.spawn(
+                    built("tests/passthrough"), ["passthrough", "hold"], stdout=pipe.fd, linux=False,
+                    devices={"nvme0": lent},
+                )  # fmt: skip
+                pipe.until("holds")
+                assert len(lent.mirrored) == 3
+                machine.audit()
+                program.kill()
+                program.wait()
+            assert lent.mirrored == {}
+            machine.audit()
+
+
+def test_the_command_line_passes_it_through() -> None:
+    done = aerostat("run", "--device", f"{NVME}=nvme0", "--no-linux", built("tests/passthrough"), "identify")
+    assert done.returncode == 0, done.stderr
+    assert f"serial {SERIAL}" in done.stdout
+
+
+def test_the_host_gets_it_back() -> None:
+    assert unbind(NVME).driver == "nvme"
+    end = time.monotonic() + PATIENCE
+    while not Path("/dev/nvme0n1").exists(): assert time.monotonic() < end
+    written = bytes(n * 7 & 255 for n in range(4096))
+    with open("/dev/nvme0n1", "rb") as disk: assert disk.read(8 * 512 + 4096)[8 * 512 :] == written
