@@ -46,6 +46,44 @@ def nvme(options: argparse.Namespace, stopped: threading.Event) -> int:
         backing.close()
 
 
+def ixgbe(options: argparse.Namespace, stopped: threading.Event) -> int:
+    """Runs the model of the 82599 until ``stopped``."""
+    from aerostat.sizes import parse_size
+    from drivers._native import ffi, lib
+    from drivers.ixgbe import wires
+    from drivers.ixgbe.model import Ixgbe, Mode
+    from drivers.ixgbe.registers import BAR_SIZE
+    from drivers.model.faults import Faults
+    from drivers.model.files import SharedFiles
+
+    files = SharedFiles.open(
+        options.bar, options.dma, options.interrupts, bar_size=BAR_SIZE, memory_size=parse_size(options.dma_size)
+    )
+    mac = bytes.fromhex(options.mac.replace(":", ""))
+    model = Ixgbe(
+        Mode.MEMORY, mac=mac, device_id=options.device_id, link_at_reset=options.link_at_reset,
+        link_delay=None if options.link_delay < 0 else options.link_delay, registers=files.registers,
+        interrupt_counts=files.interrupts, faults=Faults.parse(options.faults) if options.faults else None,
+    )  # fmt: skip
+    try:
+        model.map(options.dma_base, int(ffi.cast("uintptr_t", ffi.from_buffer(files.memory))), len(files.memory), True)
+        if options.tap: wires.tap(model, options.tap)
+        if options.interface: wires.interface(model, options.interface)
+        if options.record: wires.record(model, options.record)
+        frames = wires.read_pcap(options.play) if options.play else []
+        if options.generate: frames = [bytes(range(14)).ljust(options.generate, b"\0")]
+        if frames: wires.feed(model, frames, times=options.times, storm=options.storm)
+        # Drivers give a reset some microseconds (DPDK: ten): the engine does not sleep, unless it is told to.
+        model.start(idle=options.idle * 1e-6)
+        print(f"ready: {':'.join(f'{byte:02x}' for byte in mac)}", flush=True)
+        stopped.wait()
+        with model.stopped() as engine: print(f"bytes sent: {lib.ixgbe_sunk(engine)}")
+        for name, count in model.errors.items(): print(f"{name}: {count}")
+        return 0
+    finally:
+        model.close()
+
+
 def add_command(
     commands: argparse._SubParsersAction[argparse.ArgumentParser], help_class: type[argparse.HelpFormatter]
 ) -> None:
@@ -69,6 +107,31 @@ def add_command(
     )
 
 
+    card = kinds.add_parser(
+        "ixgbe", help="an Intel 82599 10 GbE controller; registers are polled, so reading clears none "
+        "(drivers/README.md)", formatter_class=help_class,
+    )  # fmt: skip
+    _add_files(card)
+    card.add_argument("--mac", default="02:82:59:90:00:01", metavar="ADDRESS", help="its address (default %(default)s)")
+    card.add_argument(
+        "--device-id", type=lambda text: int(text, 0), default=0x10FB, metavar="ID", help="default 0x10FB, with SFP+"
+    )
+    card.add_argument("--tap", metavar="NAME", help="connect it to this TAP device, made if it is not there")
+    card.add_argument("--interface", metavar="NAME", help="connect it to this network interface, as one of a veth pair")
+    card.add_argument("--record", metavar="FILE", help="write what is sent to a pcap file")
+    card.add_argument("--play", metavar="FILE", help="frames of a pcap file arrive")
+    card.add_argument("--generate", type=int, default=0, metavar="BYTES", help="frames of so many bytes arrive")
+    card.add_argument("--times", type=int, default=0, metavar="N", help="how often those do (default 0: for ever)")
+    card.add_argument("--storm", action="store_true", help="they do not wait for descriptors")
+    card.add_argument(
+        "--link-delay", type=float, default=0.0, metavar="S", help="seconds to a link; negative: never (default 0)"
+    )
+    card.add_argument("--link-at-reset", action="store_true", help="it comes up without a restart of autonegotiation")
+    card.add_argument(
+        "--idle", type=float, default=0.0, metavar="US", help="sleep so many microseconds when there is nothing to do"
+    )
+
+
 def _add_files(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--bar", required=True, metavar="FILE", help="the registers of BAR 0; made if it is not there")
     parser.add_argument("--dma", required=True, metavar="FILE", help="the memory that the device reaches; likewise")
@@ -84,7 +147,7 @@ def _add_files(parser: argparse.ArgumentParser) -> None:
     )  # fmt: skip
 
 
-KINDS = {"nvme": nvme}
+KINDS = {"nvme": nvme, "ixgbe": ixgbe}
 
 
 def model(options: argparse.Namespace) -> int:

@@ -474,6 +474,13 @@ void nic_reclaim(struct nic *nic, unsigned number)
     }
 }
 
+bool nic_drained(struct nic *nic, unsigned number)
+{
+    const struct nic_transmit_queue *queue = &nic->transmit[number];
+
+    return get(nic, TX_QUEUE(number) + HEAD) == (queue->index & queue->mask);
+}
+
 /* What a context descriptor has to say for a packet's offloads (7.2.3.2.3), as its first 64 bits' lower half and its
  * type; 0: the packet is none that they can be done for. */
 static uint64_t context_of(const struct nic_packet *packet)

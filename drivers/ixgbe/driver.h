@@ -121,6 +121,9 @@ void nic_free(struct nic *nic, const struct nic_packet *packets, unsigned count)
 /* Takes back buffers of what has been sent, which nic_send does as well when it needs them. */
 void nic_reclaim(struct nic *nic, unsigned queue);
 
+/* Whether the device has fetched all that was sent on a queue. */
+bool nic_drained(struct nic *nic, unsigned queue);
+
 /* Waits until there is something to receive, or the link changes, at most so many nanoseconds; `interrupts` was said.
  * Whoever finds queues empty calls this, and looks again afterwards.  Returns as device_wait. */
 int64_t nic_wait(struct nic *nic, uint64_t nanoseconds);

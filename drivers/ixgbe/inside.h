@@ -221,6 +221,7 @@ bool ix_of_a_ring(uint32_t offset);
 
 /* watch.c */
 void ix_watch_some(struct ixgbe *e);
+void ix_look_at_rings(struct ixgbe *e);
 void ix_forget_changes(struct ixgbe *e);
 
 #endif

@@ -73,14 +73,16 @@ class Ixgbe:
 
     ``mode``: how registers are reached.  ``mac``: 6 bytes.  ``link_delay``: seconds from a restart of
     autonegotiation until the link is up, None: never.  ``link_at_reset``: the link comes up after a reset by itself.
-    ``reset_time``: seconds that CTRL.RST takes, None: for ever.  ``registers``: an open file of at least 128 KiB that
-    is to hold them.  ``faults``: what goes wrong, of the packets.
+    ``reset_time``: seconds that CTRL.RST takes, None: for ever.  ``registers``: at least 128 KiB of memory that is to
+    hold them.  ``interrupt_counts``: a page where interrupts are counted as well (``drivers/lib/outside.h``).
+    ``faults``: what goes wrong, of the packets.
     """
 
     def __init__(
         self, mode: Mode = Mode.TRAPPED, *, name: str = "ixgbe model", mac: bytes = b"\x02\x82\x59\x90\x00\x01",
         device_id: int = 0x10FB, link_delay: float | None = 0.0, link_at_reset: bool = False,
-        reset_time: float | None = 0.0, registers: int = -1, faults: Faults | None = None,
+        reset_time: float | None = 0.0, registers: mmap.mmap | None = None,
+        interrupt_counts: mmap.mmap | None = None, faults: Faults | None = None,
     ) -> None:  # fmt: skip
         if len(mac) != 6: raise ValueError(f"a MAC address has 6 bytes, not {len(mac)}")
         self.name = name
@@ -91,14 +93,18 @@ class Ixgbe:
         self.dma = DmaMap()
         self.interrupts: Sequence[int] = tuple(_eventfd() for _ in range(lib.IXGBE_VECTORS))
         self.removal = _eventfd()
-        self._memory = mmap.mmap(registers, BAR_SIZE)
+        self._memory = registers if registers is not None else mmap.mmap(-1, BAR_SIZE)
+        self._counts: Any = ffi.NULL if interrupt_counts is None else ffi.from_buffer(interrupt_counts)
+        self.closes: list[Callable[[], None]] = []
+        """Called when it is closed, after the engine has ended."""
         self._words = memoryview(self._memory).cast("I")
         self._at: Any = ffi.from_buffer(self._memory)
         self._faults: Any = ffi.new("struct faults *")
         (faults or Faults()).fill(self._faults)
         self._engine: Any = lib.ixgbe_make(self.dma.map, self._at, self._faults)
         if self._engine == ffi.NULL: raise MemoryError("no memory for a model of the 82599")
-        lib.ixgbe_events(self._engine, ffi.new("int[]", list(self.interrupts)), ffi.NULL)
+        lib.ixgbe_events(self._engine, ffi.new("int[]", list(self.interrupts)),
+                         ffi.cast("uint32_t *", self._counts))  # fmt: skip
         lib.ixgbe_removal(self._engine, self.removal)
         self._reset_until = 0.0
         self._as_memory = False  # what is being decided was found in memory
@@ -172,6 +178,7 @@ class Ixgbe:
         if self._follower is not None: self._follower.join()
         lib.ixgbe_end(self._engine)
         self._engine = ffi.NULL
+        for close in self.closes: close()
         self.dma.close()
         for fd in (*self.interrupts, self.removal):
             os.close(fd)
@@ -446,6 +453,11 @@ class Ixgbe:
         """Surprise removal: all registers read as all ones from now on."""
         with self._locked():
             lib.ixgbe_remove(self._engine)
+
+    @contextmanager
+    def stopped(self) -> Iterator[Any]:
+        """The engine (``engine.h``), which does nothing meanwhile."""
+        with self._locked(): yield self._engine
 
     @property
     def engine(self) -> Any:

@@ -218,7 +218,7 @@ static enum taken into_ring(struct ixgbe *e, const struct frame *frame, unsigned
 
     if (!ring->enabled && e->watched && !e->looked) { /* it may have been enabled just now */
         e->looked = true;
-        ixgbe_scan(e);
+        ix_look_at_rings(e);
     }
     if (!ring->enabled || ring->stopped)
         goto drop;

@@ -110,6 +110,14 @@ void ix_watch_some(struct ixgbe *e)
     }
 }
 
+/* Only rings, which may be done in the middle of a frame: a reset there would take away what is being worked on. */
+void ix_look_at_rings(struct ixgbe *e)
+{
+    for (unsigned page = 1; page <= 13; page++)
+        if (e->watched >> page & 1 && ix_of_a_ring(page * PAGE))
+            look_at_page(e, page);
+}
+
 unsigned ixgbe_scan(struct ixgbe *e)
 {
     unsigned found = 0;

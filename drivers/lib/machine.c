@@ -11,6 +11,7 @@
 #define FIRST_ADDRESS 0x2000000000UL
 #define END_ADDRESS 0x8000000000UL
 #define AT_ONCE (64 * DEVICE_PAGE) /* that one call maps for a device */
+#define SMALL (1UL << 20)
 
 struct inside {
     aero_handle device, domain, endpoint; /* endpoint 0: no interrupts; device 0: the place is free */
@@ -151,9 +152,17 @@ int device_memory_make(struct device *device, uint64_t size, struct device_memor
 
     if (!address)
         return size ? -DEVICE_ENOMEM : -DEVICE_EINVAL;
-    result = aero_mmap(address, rounded, AERO_READ | AERO_WRITE);
-    if (aero_failed(result))
-        return (int)result;
+    /* In pieces too small for pages of 2 MiB, of which no part could be mapped for a device. */
+    for (uint64_t at = 0; at < rounded; at += SMALL) {
+        uint64_t part = rounded - at < SMALL ? rounded - at : SMALL;
+
+        result = aero_mmap(address + at, part, AERO_READ | AERO_WRITE);
+        if (aero_failed(result)) {
+            if (at)
+                aero_munmap(address, at);
+            return (int)result;
+        }
+    }
     for (uint64_t at = 0; at < rounded; at += AT_ONCE) {
         uint64_t part = rounded - at < AT_ONCE ? rounded - at : AT_ONCE;
 

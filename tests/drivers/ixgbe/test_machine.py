@@ -1,0 +1,98 @@
+"""The driver as a program in ring 3 of a machine, with the model as its device."""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+
+from aerostat import Machine
+from drivers.ixgbe import wires
+from drivers.ixgbe.model import Ixgbe, Mode
+from hv.devices import LentDevice
+from tests.aerostat.programs import Capture, Outcome, built, wait
+from tests.drivers.ixgbe.packets import THEM, US, ethernet, ipv4, numbered, udp
+
+pytestmark = pytest.mark.kvm
+MakeModel = Callable[..., Ixgbe]
+MODES = [Mode.TRAPPED, Mode.FAST]
+
+
+@pytest.fixture
+def make_model() -> Iterator[MakeModel]:
+    made: list[Ixgbe] = []
+
+    def make(mode: Mode, **options: Any) -> Ixgbe:
+        made.append(Ixgbe(mode, **options))
+        made[-1].start()
+        return made[-1]
+
+    yield make
+    for model in made: model.close()
+
+
+def play(machine: Machine, lent: LentDevice, *arguments: str) -> Outcome:
+    with Capture() as capture:
+        program = machine.spawn(
+            built("drivers/ixgbe"), ["ixgbe", "nic", *arguments], stdout=capture.fd, linux=False, devices={"nic": lent}
+        )
+        return Outcome(wait(program), capture.text(), program.report)
+
+
+@pytest.mark.parametrize("mode", MODES, ids=lambda mode: mode.value)
+def test_it_receives_generates_and_forwards(make_model: MakeModel, mode: Mode) -> None:
+    with Machine("64M", check="full") as machine:
+        model = make_model(mode)
+        lent = machine.add_device(model)
+        outcome = play(machine, lent, "identify")
+        assert (outcome.status, outcome.output) == (0, "address 02:82:59:90:00:01, link 10000 Mb/s\n")
+        wires.capture(model)
+        assert play(machine, lent, "-t", "30", "generate", "50").status == 0
+        expected = [ethernet(ipv4(udp(struct.pack(">I", i) + bytes(14), ports=(1024 + i, 9)), 17), to=b"\xff" * 6)
+                    for i in range(50)]  # fmt: skip
+        assert [frame.replace(US, THEM) for frame in wires.sent(model)] == expected
+        frames = [numbered(i, 60 + i) for i in range(40)]
+        wires.feed(model, frames, times=5)
+        outcome = play(machine, lent, "-t", "30", "receive", "200")
+        assert outcome.status == 0, outcome.output
+        assert f"bytes {5 * sum(map(len, frames))}\nsum {5 * sum(map(sum, frames))}," in outcome.output
+        wires.feed(model, frames, times=2)
+        assert play(machine, lent, "-t", "30", "forward", "80").status == 0
+        assert wires.sent(model) == 2 * [frame[6:12] + frame[:6] + frame[12:] for frame in frames]
+        assert model.errors == {}
+        assert model.dma.pages == 0, "all that the device reached was taken from it"
+        machine.audit()
+
+
+def test_interrupts_and_several_queues(make_model: MakeModel) -> None:
+    with Machine("64M") as machine:
+        model = make_model(Mode.FAST)
+        lent = machine.add_device(model)
+        flows = [ethernet(ipv4(udp(b"", ports=(i, 5)), 17)) for i in range(64)]
+        wires.feed(model, flows, times=4)
+        assert play(machine, lent, "-i", "-q", "4", "-t", "30", "receive", "256").status == 0
+        assert model.errors == {}
+
+
+def test_polling_leaves_the_machine_not_once_a_packet(make_model: MakeModel) -> None:
+    with Machine("64M") as machine:
+        model = make_model(Mode.FAST)
+        lent = machine.add_device(model)
+        wires.feed(model, [numbered(1)], times=0)
+        exits = []
+        for count in (1000, 100_000):
+            before = machine.statistics()["exits"]
+            assert play(machine, lent, "-t", "30", "receive", str(count)).status == 0
+            exits.append(machine.statistics()["exits"] - before)
+        assert exits[1] - exits[0] < 2000, exits
+
+
+def test_a_device_that_is_pulled_out(make_model: MakeModel) -> None:
+    with Machine("64M") as machine:
+        model = make_model(Mode.FAST)
+        lent = machine.add_device(model)
+        model.remove()
+        assert play(machine, lent, "receive", "1").status == 1
+        machine.audit()
