@@ -10,6 +10,7 @@ TABLES: Final = {
     "exits": ("bench.exits", "system calls, CPU-bound programs, memory and start-up, against floors of the same run"),
     "calls": ("bench.calls", "IPC, memory, threads and processes against the exit floor; growth; shared memory"),
     "nic": ("bench.nic", "the 82599 driver on the model of the device: cycles a packet, one core and two"),
+    "nvme": ("bench.nvme", "the NVMe driver and model: cycles an operation, a file against fio, inside a machine"),
     "kernel": ("bench.kernel_calls", "transitions and their checks, without a virtual machine"),
 }
 

@@ -20,6 +20,7 @@
 #define BATCH 32      /* of one queue, before the next has its turn */
 #define PARTS ((1 << NVME_MDTS) + 1)
 #define EVENTS 256
+#define STORING_WAIT 50000 /* ns */
 #define COUNTS 64 /* the word of all interrupts, after those of the vectors */
 
 enum { /* 4.6.1.2 */
@@ -787,13 +788,11 @@ static bool quiet(struct nvme *nvme)
     return all;
 }
 
-/* How long the engine may sleep: not at all while a file's data is on its way, not beyond what is told late. */
+/* How long the engine may sleep: not beyond what is told late. */
 static uint64_t may_sleep(const struct nvme *nvme, uint64_t most)
 {
     uint64_t time = nvme->late ? now() : 0;
 
-    if (nvme->storing && !nvme->removed)
-        return most < 20000 ? most : 20000;
     for (const struct command *command = nvme->late; command; command = command->next)
         if (command->due < time + most)
             most = command->due > time ? command->due - time : 1;
@@ -822,6 +821,10 @@ enum nvme_why nvme_run(struct nvme *nvme, uint64_t sleep_ns, bool polled)
         __builtin_ia32_pause();
         if (!sleep_ns || idle % 64)
             continue;
+        if (idle && nvme->storing) { /* the next to happen, most likely; new commands wait for it, but not long */
+            storage_wait(nvme->storage, STORING_WAIT);
+            continue;
+        }
         if (idle == 0 || !idle_since || idle == 64)
             idle_since = now();
         if (now() - idle_since < (polled ? 50000 : 5000))
@@ -838,6 +841,12 @@ enum nvme_why nvme_run(struct nvme *nvme, uint64_t sleep_ns, bool polled)
             pthread_mutex_unlock(&nvme->lock);
         }
     }
+}
+
+void nvme_rest(struct nvme *nvme, uint64_t ns)
+{
+    if (nvme->storing)
+        storage_wait(nvme->storage, ns);
 }
 
 static void wake(struct nvme *nvme)

@@ -120,6 +120,9 @@ bool nvme_look_everywhere(struct nvme *nvme);
  * `sleep_ns` at a time; 0: it never sleeps.  `polled`: false where all doorbells are trapped, which end the sleep. */
 enum nvme_why nvme_run(struct nvme *nvme, uint64_t sleep_ns, bool polled);
 
+/* For who does the passes himself: waits for data of a file that is on its way, at most so long. */
+void nvme_rest(struct nvme *nvme, uint64_t ns);
+
 /* Has nvme_run return NVME_STOPPED, once; from any thread. */
 void nvme_interrupt_run(struct nvme *nvme);
 /* cffi: end */

@@ -7,12 +7,13 @@ Two modes, the same device: in *conformance* mode each access to a register is a
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import mmap
 import os
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any, Final
 
 from abi.layout import PAGE_SIZE
@@ -101,8 +102,8 @@ class NvmeModel:
             self._publish()
             lib.nvme_watch(self.engine, self._shared, self._seen)
         self._stopping = False
-        self._thread = threading.Thread(target=self._serve, name=name, daemon=True) if thread else None
-        if self._thread is not None: self._thread.start()
+        self._thread: threading.Thread | None = None
+        if thread: self._start_thread()
 
     @staticmethod
     def _address_of(area: mmap.mmap) -> int:
@@ -162,11 +163,7 @@ class NvmeModel:
         """See ``Device.close``.  The backing stays the caller's to close."""
         if self._closed: return
         self._closed = True
-        self._stopping = True
-        if self._thread is not None:
-            while self._thread.is_alive():
-                lib.nvme_interrupt_run(self.engine)
-                self._thread.join(0.05)
+        self._stop_thread()
         lib.nvme_end(self.engine)
         self.memory.close()
         for fd in (*self.interrupts, self.removal):
@@ -219,6 +216,27 @@ class NvmeModel:
                 self._attend(lib.nvme_pass(self.engine))
                 continue
             self._attend(lib.nvme_run(self.engine, LONGEST_SLEEP if self.fast else 10_000_000, self.fast))
+
+    @contextlib.contextmanager
+    def without_thread(self) -> Iterator[None]:
+        """Meanwhile the model's thread does not run, and the caller does the engine's passes: for benchmarks on one
+        core.  For models made with a thread."""
+        self._stop_thread()
+        try:
+            yield
+        finally:
+            self._start_thread()
+
+    def _start_thread(self) -> None:
+        self._stopping = False
+        self._thread = threading.Thread(target=self._serve, name=self.name, daemon=True)
+        self._thread.start()
+
+    def _stop_thread(self) -> None:
+        self._stopping = True
+        while self._thread is not None and self._thread.is_alive():
+            lib.nvme_interrupt_run(self.engine)
+            self._thread.join(0.05)
 
     def _advance(self) -> None:
         lib.nvme_pass(self.engine)

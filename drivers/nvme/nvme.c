@@ -209,7 +209,7 @@ static int bench(enum disk_operation operation, uint64_t seconds)
 {
     struct disk_request *done[BUFFERS], *ready[BUFFERS];
     unsigned depth = disk.queue[0].size - 1 < BUFFERS ? disk.queue[0].size - 1 : BUFFERS, count = depth;
-    uint64_t start = device_ticks(), end = start + seconds * 1000000 * device.per_us, finished = 0, took, drawn = 1;
+    uint64_t start = device_ticks(), end = start + seconds * 1000000 * device.per_us, finished = 0, took, drawn = 1, busy = 0;
     uint32_t blocks = (uint32_t)(BUFFER_SIZE / disk.block);
     struct line line = {0};
 
@@ -219,11 +219,18 @@ static int bench(enum disk_operation operation, uint64_t seconds)
         ready[i] = &request[i];
     }
     while (device_ticks() < end) {
+        uint64_t before, between;
+
         for (unsigned i = 0; i < count; i++)
             ready[i]->lba = mixed(drawn++) % (disk.blocks / blocks) * blocks;
+        before = device_ticks();
         if (count)
             disk_submit(&disk.queue[0], ready, count);
+        between = device_ticks();
+        busy += between - before;
         count = disk_poll(&disk.queue[0], done, BUFFERS);
+        if (count) /* not while it waits */
+            busy += device_ticks() - between;
         for (unsigned i = 0; i < count; i++) {
             if (done[i]->result)
                 return failed("bench", done[i]->result);
@@ -239,6 +246,7 @@ static int bench(enum disk_operation operation, uint64_t seconds)
     line_decimal(&line, "operations a second: ", finished * 1000000 / (took / device.per_us));
     line_decimal(&line, ", depth ", depth);
     line_decimal(&line, ", register writes ", disk.count.doorbells);
+    line_decimal(&line, ", cycles of the driver an operation ", finished ? busy / finished : 0);
     say(line.text);
     return 0;
 }

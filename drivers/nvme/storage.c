@@ -488,6 +488,17 @@ bool storage_done(struct storage *storage, uint64_t *tag, int *result)
     return true;
 }
 
+void storage_wait(struct storage *storage, uint64_t ns)
+{
+    struct __kernel_timespec time = {(int64_t)(ns / 1000000000), (long long)(ns % 1000000000)};
+    struct io_uring_getevents_arg how = {.ts = (uintptr_t)&time};
+
+    if (!storage->ring || (syscall(SYS_io_uring_enter, storage->ring->fd, 0, 1,
+                                   IORING_ENTER_GETEVENTS | IORING_ENTER_EXT_ARG, &how, sizeof how) < 0 &&
+                           errno == EINVAL))
+        usleep(20);
+}
+
 unsigned storage_in_progress(const struct storage *storage)
 {
     return storage->ring ? storage->ring->in_progress : 0;

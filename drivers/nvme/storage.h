@@ -52,6 +52,9 @@ void storage_submit(struct storage *storage);
 /* The next that is done, if any: its tag, and 0 or a negative error number. */
 bool storage_done(struct storage *storage, uint64_t *tag, int *result);
 
+/* Waits until something in progress is done, or so many nanoseconds are over.  Any thread may, meanwhile. */
+void storage_wait(struct storage *storage, uint64_t ns);
+
 /* Operations in progress, and whether another can be started. */
 unsigned storage_in_progress(const struct storage *storage);
 bool storage_has_room(const struct storage *storage);
