@@ -73,6 +73,21 @@ def _members(package: str) -> list[Path]:
     return [path for path in sorted((KERNEL / package).glob("*.py")) if path.stem != "__init__"]
 
 
+def lay_out(tree: Path, modules: Mapping[str, str]) -> list[str]:
+    """Writes into an empty folder what is compiled: the sources, but that these modules of the kernel have these texts,
+    and of what is about compiling no module; and ``setup.py``.  Returns the modules' paths there."""
+    shutil.copytree(KERNEL, tree / "kernel", ignore=shutil.ignore_patterns("__pycache__", "compiled"))
+    shutil.copytree(KERNEL / "compiled", tree / "kernel" / "compiled", ignore=shutil.ignore_patterns("[a-z]*"))
+    shutil.copytree(KERNEL.parent / "abi", tree / "abi", ignore=shutil.ignore_patterns("__pycache__"))
+    paths = []
+    for name, text in modules.items():
+        path = tree.joinpath("kernel", *name.split(".")).with_suffix(".py")
+        path.write_text(text)
+        paths.append(str(path.relative_to(tree)))
+    (tree / "setup.py").write_text(SETUP.format(group=compiled.GROUP))
+    return paths
+
+
 def build(*, force: bool = False) -> bool:
     """Compiles unless what is there is current; returns whether it did.  Raises FileNotFoundError if a compiler is
     missing, RuntimeError with what they said if they failed."""
@@ -91,15 +106,7 @@ def build(*, force: bool = False) -> bool:
     target.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix="kernel-", dir=target.parent) as scratch:
         tree = Path(scratch)
-        shutil.copytree(KERNEL, tree / "kernel", ignore=shutil.ignore_patterns("__pycache__", "compiled"))
-        shutil.copytree(KERNEL / "compiled", tree / "kernel" / "compiled", ignore=shutil.ignore_patterns("[a-z]*"))
-        shutil.copytree(KERNEL.parent / "abi", tree / "abi", ignore=shutil.ignore_patterns("__pycache__"))
-        paths = []
-        for name, text in modules.items():
-            path = tree.joinpath("kernel", *name.split(".")).with_suffix(".py")
-            path.write_text(text)
-            paths.append(str(path.relative_to(tree)))
-        (tree / "setup.py").write_text(SETUP.format(group=compiled.GROUP))
+        paths = lay_out(tree, modules)
         done = subprocess.run(
             [sys.executable, "setup.py", " ".join(paths)],
             cwd=tree, env={**os.environ, "CC": compiler, "PYTHONPATH": str(tree)},

@@ -282,6 +282,27 @@ def small(monkeypatch: pytest.MonkeyPatch, text: str) -> None:
     monkeypatch.setattr(build, "texts", lambda: iter([("written", text)]))
 
 
+def test_tree_that_is_compiled(sources: Path, tmp_path: Path) -> None:
+    """All sources, some with other texts, and nothing of what was made of them or compiles them."""
+    (sources / "abi" / "__pycache__").mkdir()
+    (sources / "kernel" / "__pycache__").mkdir()
+    (sources / "kernel" / "__pycache__" / "left.py").touch()
+    tree = tmp_path / "tree"
+    tree.mkdir()
+    texts = {"evaluated": "A = 1\n", "specs.frame": "B = 2\n", "journaled.thread": "C = 3\n"}
+    paths = ["kernel/evaluated.py", "kernel/specs/frame.py", "kernel/journaled/thread.py"]
+    assert build.lay_out(tree, texts) == paths
+    assert [(tree / path).read_text() for path in paths] == list(texts.values())
+    there = {path.relative_to(tree) for path in tree.rglob("*.py")}
+    compilers = {path.relative_to(sources) for path in (sources / "kernel" / "compiled").glob("[a-z]*.py")}
+    wanted = {path.relative_to(sources) for path in sources.rglob("*.py") if path.parent.name != "__pycache__"}
+    assert there == (wanted - compilers) | {Path("setup.py"), *map(Path, paths)}
+    for path in there - {Path("setup.py"), *map(Path, paths)}:
+        assert (tree / path).read_text() == (sources / path).read_text()
+    compile((tree / "setup.py").read_text(), "setup.py", "exec")
+    assert f"group_name={compiled.GROUP!r}" in (tree / "setup.py").read_text()
+
+
 def test_build_compiles_what_has_changed(sources: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     pytest.importorskip("mypyc")
     if shutil.which(os.environ.get("CC", "gcc")) is None: pytest.skip("no C compiler")

@@ -146,3 +146,30 @@ def test_device_that_is_taken_away_while_it_works() -> None:
     assert d.system.device_attach(d.t, d.device, d.domain) == -ESRCH
     assert d.M.device_count == 0
     d.w.checker.audit()
+
+
+LAST = (1 << 48) - PAGE_SIZE
+"""The last page of I/O virtual addresses."""
+
+
+def test_last_pages_that_a_device_can_reach() -> None:
+    d = Driver()
+    d.map(4)
+    assert d.reach(1, iova=LAST) == 0
+    assert d.reach(3, iova=LAST - 3 * PAGE_SIZE) == 0
+    assert d.M.mappings == 4
+    assert d.system.domain_unmap(d.t, d.domain, LAST - 3 * PAGE_SIZE, 4 * PAGE_SIZE) == 0
+    for pages in (2, 3, 4):
+        assert d.reach(pages, iova=LAST) == -EINVAL
+        assert d.reach(pages, iova=LAST - (pages - 2) * PAGE_SIZE) == -EINVAL
+    assert d.M.mappings == 0
+
+
+@pytest.mark.parametrize(
+    ("iova", "protection", "pages"),
+    [(IOVA, 0, 1), (IOVA, 4, 1), (IOVA, -1, 1), (IOVA + 1, READ, 1), (LAST, READ, 2), (LAST + PAGE_SIZE, READ, 1)],
+)
+def test_what_is_no_range_is_said_before_what_is_not_mapped(iova: int, protection: int, pages: int) -> None:
+    d = Driver()
+    assert d.reach(pages, iova=iova, protection=protection) == -EINVAL
+    assert d.reach(1) == -EFAULT

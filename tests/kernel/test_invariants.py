@@ -6,8 +6,10 @@ import pytest
 
 from kernel.audit import audit
 from kernel.invariants import INVARIANTS
+from kernel.objects import Row
 from tests.kernel.scene import Scene
-from tests.kernel.violations import VIOLATIONS, Violation, second_container
+from tests.kernel.state import TABLES, fields, objects
+from tests.kernel.violations import BREACHES, VIOLATIONS, Violation, second_container
 
 
 def violated(scene: Scene) -> set[str]:
@@ -25,6 +27,31 @@ def test_scene_with_a_second_container_violates_nothing() -> None:
     scene = Scene()
     second_container(scene)
     assert violated(scene) == set()
+
+
+FAR = (-1, 1 << 20, 1 << 36, 1 << 40)
+
+
+def test_what_there_is_not_violates_nothing() -> None:
+    """Objects and items of rows that were never used, near and far, are there to be asked about, and blank."""
+    scene = Scene()
+    k = scene.k
+    for name in TABLES:
+        table = getattr(k, name)
+        for id in (0, 1, 2, max(table) + 1, max(table) + 2, 1 << 20): assert table[id] is not None
+    for obj in list(objects(k)):
+        for field in fields(obj):
+            row = getattr(obj, field)
+            if not isinstance(row, Row): continue
+            for index in (*FAR, max(row, default=0) + 1, max(row, default=0) + 2): row.setdefault(index, 0)
+    assert violated(scene) == set()
+
+
+@pytest.mark.parametrize(("clause", "damage"), BREACHES, ids=lambda value: getattr(value, "__name__", value))
+def test_damage_violates_this_clause_besides_others(clause: str, damage: Violation) -> None:
+    scene = Scene()
+    damage(scene)
+    assert clause in violated(scene)
 
 
 @pytest.mark.parametrize(("clause", "damage"), VIOLATIONS, ids=lambda value: getattr(value, "__name__", value))

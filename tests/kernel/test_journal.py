@@ -109,6 +109,17 @@ def test_pages_entries_and_processes_with_what_they_were(k: Kernel) -> None:
     assert list(found.entries) == [(4, 2), (4, 3)]
 
 
+@pytest.mark.parametrize("row", ["entry", "permission"])
+def test_an_entry_that_was_written_alone(k: Kernel, row: str) -> None:
+    """What leads to another table has no permission; what is protected leads where it did."""
+    logged_store(k, ("table", 4, row, 5), 1)
+    logged_store(k, ("table", 4, "used", None), 1)
+    found = consequences(k)
+    assert found is not None
+    assert list(found.entries) == [(4, 5)]
+    assert (found.kinds, found.threads, found.processes, found.left) == ({}, [], [], [])
+
+
 def test_a_thread_that_is_ready_on_another_core_has_left_the_one_it_ran_on(k: Kernel) -> None:
     k.core[1].current = 7
     logged_store(k, ("core", 1, "current", None), 0)

@@ -538,3 +538,74 @@ def test_message_carries_so_much_and_no_more(kind: int) -> None:
     assert scene.mapped(scene.server.process, B) == 0
     scene.do(scene.c, "message_send", scene.client.handle, 0, pages(kind, MOST_PIECES), A)
     assert scene.mapped(scene.server.process, B + (MOST_PIECES - 1) * PAGE_SIZE) != 0
+
+
+def test_a_message_carries_64_pages() -> None:
+    """A program can rely on the number."""
+    assert MOST_PIECES == 64
+    assert "more than 64 pages" in dict(BY_NAME["message_send"].errors)[EMSGSIZE]
+
+
+@pytest.mark.parametrize("object", [0, 3, 15, 16, 17, 0xFFFF])
+def test_number_below_every_handle_is_none(object: int) -> None:
+    """It names nothing, whoever receives, and before anything else that is wrong."""
+    scene = make()
+    for rights in (0, SEND, 7):
+        for handle in (scene.client.handle, 0):
+            assert scene.call(scene.c, "message_send", handle, 0, HANDLE | rights << 4, object) == -ESRCH
+    scene.accept(scene.s, 1, handles=1)
+    scene.server_receives()
+    assert scene.call(scene.c, "message_call", scene.client.handle, FOREVER, HANDLE | SEND << 4, object) == -ESRCH
+    assert scene.state(scene.s)[0] == BLOCKED
+
+
+def called(scene: Scene) -> None:
+    """The server owes the client a reply."""
+    scene.server_receives()
+    scene.do(scene.c, "message_call", scene.client.handle, FOREVER, 0, 0)
+    scene.w.run(scene.s)
+    scene.deliveries.clear()
+
+
+@pytest.mark.parametrize(("timeout", "transitions"), [(FOREVER, 1), (1, 1), (0, 2)])
+def test_reply_and_receive_at_once(scene: Scene, timeout: int, transitions: int) -> None:
+    """Where it is to wait, both are one step; a timeout of 0 only looks."""
+    called(scene)
+    before = scene.w.checker.transitions
+    result = scene.system.complete(scene.system.message_reply_receive(scene.s, scene.server.handle, timeout, 0, 0))
+    assert scene.w.checker.transitions - before == transitions
+    assert result == (0 if timeout else -EAGAIN)
+    assert scene.deliveries == [Delivery(scene.s, scene.c, 0, 0, 0)]
+    assert scene.state(scene.c)[0] in (READY, RUNNING)
+    assert scene.state(scene.s)[0] == (BLOCKED if timeout else RUNNING)
+
+
+def another_thread(scene: Scene) -> int:
+    """Another thread of the server's process, running in its place."""
+    handle = scene.do(scene.s, "thread_create", USER_MIN, USER_MIN, 0)
+    u = scene.w.k.process[scene.server.process].handle_object[handle % 65536]
+    return scene.w.run(u)
+
+
+def test_reply_and_receive_where_others_wait_to_receive(scene: Scene) -> None:
+    """One step as well: it waits behind them."""
+    called(scene)
+    u = another_thread(scene)
+    scene.do(u, "message_receive", scene.server.handle, FOREVER)
+    scene.w.run(scene.s)
+    before = scene.w.checker.transitions
+    scene.do(scene.s, "message_reply_receive", scene.server.handle, FOREVER, 0, 0)
+    assert scene.w.checker.transitions - before == 1
+    assert (scene.state(u)[0], scene.state(scene.s)[0]) == (BLOCKED, BLOCKED)
+    assert scene.deliveries == [Delivery(scene.s, scene.c, 0, 0, 0)]
+
+
+@pytest.mark.parametrize("timeout", [FOREVER, 1, 0])
+def test_reply_and_receive_where_a_message_waits(scene: Scene, timeout: int) -> None:
+    called(scene)
+    u = another_thread(scene)
+    scene.do(u, "message_send", scene.server.handle, FOREVER, 0, 0)
+    scene.w.run(scene.s)
+    scene.do(scene.s, "message_reply_receive", scene.server.handle, timeout, 0, 0)
+    assert scene.deliveries == [Delivery(scene.s, scene.c, 0, 0, 0), Delivery(u, scene.s, 0, 0, 0)]
+    assert scene.state(scene.s)[0] == RUNNING

@@ -13,7 +13,7 @@ import pytest
 import kernel
 from abi import errors
 from kernel.journaled import TRANSITIONS as MODULES
-from kernel.objects import Row
+from kernel.objects import FREE, KIND_NAMES, Row
 from kernel.specs import SPECIFICATIONS
 from tests.kernel.attempt import Attempt
 from tests.kernel.scenarios import CASES, Case
@@ -145,6 +145,31 @@ def test_write_of_another_value_is_refused(case: Case, by: int) -> None:
         refused = attempt.refused()
         store(k, place, now)
         assert refused, f"nothing demands that {place} becomes {now} rather than {wrong}"
+
+
+BLANK = {
+    "container": ("used_pages", "used_blocks", "used_giants", "processes", "born", "core_count"),
+    "process": ("thread_count", "mappings"),
+    "endpoint": ("head",),
+}
+"""What is 0 in a new object by its specification, which nothing writes."""
+
+
+@pytest.mark.parametrize("value", [1, -1])
+@SUCCESS
+def test_new_object_that_is_not_blank_is_refused(case: Case, value: int) -> None:
+    attempt = Attempt(case)
+    k = attempt.k
+    created = [place for place, before in attempt.before.items()
+               if place[0] == "page" and place[2] == "kind" and before == FREE]  # fmt: skip
+    for _, id, _, _ in created:
+        table = KIND_NAMES[k.page[id].kind]
+        for field in BLANK.get(table, ()):
+            place: Place = (table, id, field, None)
+            if load(k, place) != 0 or place in attempt.before: continue
+            store(k, place, value)
+            assert attempt.refused() == f"specification {case.transition}", place
+            store(k, place, 0)
 
 
 def test_a_write_that_changes_nothing_is_no_change() -> None:

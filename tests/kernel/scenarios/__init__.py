@@ -68,6 +68,7 @@ from tests.kernel.scenarios import (  # noqa: E402  (they register)
     placement,
     processes,
     quotas,
+    refusals,
     scheduling,
     sharing,
     threads,
@@ -75,6 +76,6 @@ from tests.kernel.scenarios import (  # noqa: E402  (they register)
 
 __all__ = [
     "CASES", "V", "W", "Arguments", "Case", "Setting", "case", "containers", "devices", "endpoints", "giants",
-    "granting", "hosting", "mapping", "messages", "placement", "processes", "quotas", "scheduling", "sharing",
-    "threads",
+    "granting", "hosting", "mapping", "messages", "placement", "processes", "quotas", "refusals", "scheduling",
+    "sharing", "threads",
 ]  # fmt: skip

@@ -227,6 +227,14 @@ def one_of_two_cores(w: World) -> Arguments:
     return (c,)
 
 
+@case("core_return", cores=5)
+def one_of_three_cores(w: World) -> Arguments:
+    c = with_core(w)[0]
+    for _ in range(2): w.do("core_give", c)
+    w.do("container_close", c)
+    return (c,)
+
+
 @case("core_return", "EINVAL")
 def core_of_no_container(w: World) -> Arguments:
     return (w.process(),)

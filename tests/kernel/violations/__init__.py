@@ -24,6 +24,20 @@ def violates(clause: str) -> Callable[[Violation], Violation]:
     return register
 
 
+BREACHES: list[tuple[str, Violation]] = []
+
+
+def breaks(clause: str) -> Callable[[Violation], Violation]:
+    """Registers a function that makes a sound scene violate this clause, and others with it: what the clause says has
+    to be seen even so, since proofs take each clause for itself."""
+
+    def register(function: Violation) -> Violation:
+        BREACHES.append((clause, function))
+        return function
+
+    return register
+
+
 def quota(scene: Scene, pages: int = 0, blocks: int = 0, giants: int = 0) -> None:
     """The root container may allocate this much more (less), and the promise says so."""
     m, C = scene.k.memory, scene.root_container
@@ -63,6 +77,6 @@ from tests.kernel.violations import (  # noqa: E402  (they register themselves)
 )
 
 __all__ = [
-    "VIOLATIONS", "Violation", "address_spaces", "charge_to_another", "containers", "devices", "endpoints", "memory",
-    "messages", "placement", "processes", "quota", "second_container", "threads", "violates",
+    "BREACHES", "VIOLATIONS", "Violation", "address_spaces", "breaks", "charge_to_another", "containers", "devices",
+    "endpoints", "memory", "messages", "placement", "processes", "quota", "second_container", "threads", "violates",
 ]  # fmt: skip

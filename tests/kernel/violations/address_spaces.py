@@ -5,7 +5,7 @@ from __future__ import annotations
 from kernel.objects import TABLE
 from kernel.page_allocator import allocate_page
 from tests.kernel.scene import BLOCK, OTHER, Scene, V
-from tests.kernel.violations import charge_to_another, violates
+from tests.kernel.violations import breaks, charge_to_another, violates
 from tests.kernel.world import page_at
 
 
@@ -27,6 +27,33 @@ def copy_of_a_table_that_no_entry_leads_to(scene: Scene) -> None:
 @violates("table_place")
 def freed_table_remembers_its_base(scene: Scene) -> None:
     scene.k.table[scene.free_pages[0]].base = 512
+
+
+@breaks("table_place")
+def tables_of_what_is_no_process(scene: Scene) -> None:
+    k, t = scene.k, scene.running
+    S, T = scene.S, k.process[t]
+    T.root = scene.x4
+    T.map_page.update(S.map_page)
+    T.map_permission.update(S.map_permission)
+    for x, X in k.table.items():
+        if k.page[x].kind == TABLE and X.process == scene.s: X.process = t
+
+
+@breaks("table_place")
+def table_below_the_lowest_level(scene: Scene) -> None:
+    k = scene.k
+    X, Y = k.table[scene.x1], k.table[allocate_page(k, k.root, TABLE)]
+    X.entry[9] = Y.id
+    Y.level, Y.process, Y.parent, Y.slot = 0, scene.s, scene.x1, 9
+
+
+@breaks("table_place")
+def table_above_the_root(scene: Scene) -> None:
+    k = scene.k
+    X, Y = k.table[scene.x4], k.table[allocate_page(k, k.root, TABLE)]
+    Y.level, Y.process, Y.entry[0] = 6, scene.s, X.id
+    X.level, X.parent, X.slot = 5, Y.id, 0
 
 
 @violates("table_base")

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from kernel.objects import REGION_BLOCK
+from kernel.objects import DOMAIN_REGIONS, REGION_BLOCK
 from tests.kernel.scene import IOVA, Scene
-from tests.kernel.violations import violates
+from tests.kernel.violations import breaks, violates
 
 
 @violates("device_holder")
@@ -31,6 +31,14 @@ def device_that_its_domain_forgot(scene: Scene) -> None:
 @violates("domain_holder")
 def domain_charged_for_nothing(scene: Scene) -> None:
     scene.k.domain[scene.free_pages[0]].holder_slot = 1
+
+
+@breaks("domain_holder")
+def domain_held_by_a_thread(scene: Scene) -> None:
+    k, M = scene.k, scene.k.domain[scene.domain]
+    M.holder = scene.running
+    k.process[scene.running].container = k.root
+    k.process[scene.running].handle_object[M.holder_slot] = M.id
 
 
 @violates("domain_mappings")
@@ -61,3 +69,13 @@ def region_that_counts_one_too_many(scene: Scene) -> None:
 @violates("domain_region")
 def region_said_to_be_a_block(scene: Scene) -> None:
     scene.k.domain[scene.domain].regions[900] = REGION_BLOCK
+
+
+@violates("domain_region")
+def region_behind_the_last(scene: Scene) -> None:
+    scene.k.domain[scene.domain].regions[DOMAIN_REGIONS] = 1
+
+
+@violates("domain_region")
+def region_before_the_first(scene: Scene) -> None:
+    scene.k.domain[scene.domain].regions[-1] = 1

@@ -5,7 +5,7 @@ from __future__ import annotations
 from kernel.objects import BLOCK_SPLIT, GIANT_SPLIT, MAPPED
 from kernel.page_allocator import allocate_page, list_partial, list_partial_giant, take_block, take_giant
 from tests.kernel.scene import Scene
-from tests.kernel.violations import quota, second_container, violates
+from tests.kernel.violations import breaks, quota, second_container, violates
 
 
 @violates("page_owner")
@@ -156,6 +156,15 @@ def split_giant_with_nothing_carved(scene: Scene) -> None:
 def free_giant_is_carved(scene: Scene) -> None:
     G = scene.k.giant[3]
     G.carved = G.listed = 1
+
+
+@breaks("giant_split")
+def giant_beyond_the_end_is_split(scene: Scene) -> None:
+    m = scene.k.memory
+    m.giants += 1
+    G = scene.k.giant[m.giants]
+    G.kind, G.carved = GIANT_SPLIT, 2
+    assert m.giants * 512 == m.blocks + 1
 
 
 @violates("giant_used")
