@@ -401,6 +401,11 @@ int nic_read_statistics(struct nic *nic, struct nic_statistics *statistics)
 
 /* --- Packets --- */
 
+uint8_t *nic_data(const struct nic *nic, uint16_t buffer)
+{
+    return data_of(nic, buffer);
+}
+
 bool nic_make(struct nic *nic, struct nic_packet *packet)
 {
     uint16_t buffer;

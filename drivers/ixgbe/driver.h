@@ -114,6 +114,9 @@ unsigned nic_receive(struct nic *nic, unsigned queue, struct nic_packet *packets
 /* Hands packets to the device.  How many it took, from the first on; the others still are the caller's. */
 unsigned nic_send(struct nic *nic, unsigned queue, const struct nic_packet *packets, unsigned count);
 
+/* Where the data of a packet begins that has this buffer. */
+uint8_t *nic_data(const struct nic *nic, uint16_t buffer);
+
 /* An empty packet to fill, of NIC_LONGEST bytes at most; false: the pool is empty. */
 bool nic_make(struct nic *nic, struct nic_packet *packet);
 void nic_free(struct nic *nic, const struct nic_packet *packets, unsigned count);

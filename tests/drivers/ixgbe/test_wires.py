@@ -119,7 +119,8 @@ def test_the_host_is_reached_through_a_tap_device() -> None:
         wires.tap(card.nic, name)
         subprocess.run(["ip", "addr", "add", "10.98.7.1/24", "dev", name], check=True)
         subprocess.run(["ip", "link", "set", name, "up"], check=True)
-        ask = struct.pack(">HHBBH6s4s6s4s", 1, 0x0800, 6, 4, 1, THEM, b"\x0a\x62\x07\x02", bytes(6), b"\x0a\x62\x07\x01")
+        us, host = b"\x0a\x62\x07\x02", b"\x0a\x62\x07\x01"
+        ask = struct.pack(">HHBBH6s4s6s4s", 1, 0x0800, 6, 4, 1, THEM, us, bytes(6), host)
         card.send(ethernet(ask, to=b"\xff" * 6, kind=0x0806))
         card.tell()
 
