@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from kernel.audit import audit
-from kernel.invariants import INVARIANTS
-from kernel.objects import Row
+from kernel.invariants import INVARIANTS, live
+from kernel.objects import CONTAINER, FREE, PROCESS, THREAD, Row
 from tests.kernel.scene import Scene
 from tests.kernel.state import TABLES, fields, objects
 from tests.kernel.violations import BREACHES, VIOLATIONS, Violation, second_container
@@ -67,3 +67,11 @@ def test_every_clause_has_a_violation() -> None:
 
 def test_every_clause_says_what_it_demands() -> None:
     assert [clause.name for clause in INVARIANTS.values() if not clause.meaning] == []
+
+
+def test_what_a_page_is_charged_for() -> None:
+    scene = Scene()
+    k = scene.k
+    kinds = {k.root: CONTAINER, scene.s: PROCESS, scene.running: THREAD, scene.free_pages[0]: FREE}
+    for p, kind in kinds.items():
+        assert [other for other in (FREE, CONTAINER, PROCESS, THREAD) if live(k, p, other)] == [kind]

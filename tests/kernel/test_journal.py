@@ -120,6 +120,23 @@ def test_an_entry_that_was_written_alone(k: Kernel, row: str) -> None:
     assert (found.kinds, found.threads, found.processes, found.left) == ({}, [], [], [])
 
 
+def test_what_devices_reach_and_who_holds_them(k: Kernel) -> None:
+    k.domain[8].map_page[70] = 6
+    k.device[9].holder, k.device[9].domain = 5, 8
+    logged_store(k, ("domain", 8, "mappings", None), 2)
+    assert consequences(k) is None
+    logged_store(k, ("domain", 8, "map_page", 70), 0)
+    logged_store(k, ("domain", 8, "map_page", 71), 4)
+    found = consequences(k)
+    assert found is not None
+    assert (found.mappings, found.devices) == ({(8, 70): 6, (8, 71): 0}, [])
+    logged_store(k, ("device", 9, "holder", None), 0)
+    logged_store(k, ("device", 9, "domain", None), 0)
+    found = consequences(k)
+    assert found is not None
+    assert found.devices == [(k.device[9], 5, 8)]
+
+
 def test_a_thread_that_is_ready_on_another_core_has_left_the_one_it_ran_on(k: Kernel) -> None:
     k.core[1].current = 7
     logged_store(k, ("core", 1, "current", None), 0)

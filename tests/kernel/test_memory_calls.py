@@ -5,10 +5,10 @@ from __future__ import annotations
 
 import pytest
 
-from abi.errors import ECHILD, EFAULT, EINVAL, ENOMEM, ESRCH
+from abi.errors import ECHILD, EEXIST, EFAULT, EINVAL, ENOMEM, ESRCH
 from abi.layout import BLOCK_SIZE, GIANT_PAGES, PAGE_SIZE
 from kernel.calls import Operation, System
-from kernel.objects import PROCESS
+from kernel.objects import PAGES_OF, PROCESS
 from tests.kernel.world import World, indices
 
 A = 0x4000_0000
@@ -160,3 +160,37 @@ def test_exit_status_has_32_bits() -> None:
         parent.system.operations.drain()
         w.run(parent.t)
         assert parent.call("process_wait", child) == status & 0xFFFF_FFFF
+
+
+@pytest.mark.parametrize("left", [0, 1, 2, 3, 4, 5])
+@pytest.mark.parametrize("blocks", [0, 1])
+def test_one_page_and_its_tables_are_paid_for_with_a_block(left: int, blocks: int) -> None:
+    """A page where there are no tables takes four; one more beside it takes one."""
+    w = World(8, 1, "full")
+    system = System(w.k, w.checker.step, lambda *_: None)
+    c = system.spawn_container(w.k.root, 2 + left, blocks, 0, 0)
+    s = system.spawn(c)
+    C = w.k.container[c]
+    assert (C.pages, C.blocks) == (left, blocks)
+    enough = left >= 4 or blocks == 1
+    assert system.map_range(s, A, PAGE_SIZE, RW) == (0 if enough else -ENOMEM)
+    if not enough: assert (C.pages, C.blocks) == (left, 0)
+    elif left >= 4: assert (C.pages, C.blocks) == (left - 4, blocks)
+    else: assert (C.pages, C.blocks) == (left + 512 - 4, 0)
+    if enough: assert system.map_range(s, A, PAGE_SIZE, RW) == -EEXIST
+    assert system.map_range(s, A, PAGE_SIZE, RW + 8) == -EINVAL
+    assert system.map_range(s, A + 1, PAGE_SIZE, RW) == -EINVAL
+
+
+@pytest.mark.parametrize("largest", [1, 512, GIANT_PAGES])
+def test_as_large_as_it_may_be(largest: int) -> None:
+    w = World(3 * 512 + 1, 1)
+    system = System(w.k, w.checker.step, lambda *_: None)
+    s = w.process()
+    length = GIANT_SIZE + BLOCK_SIZE + PAGE_SIZE if largest > 1 else BLOCK_SIZE + PAGE_SIZE
+    with w.unchecked():
+        assert system.complete(system.map_range(s, GIANT_SIZE, length, RW, largest)) == 0
+    found = [PAGES_OF[w.k.page[p].kind] for _, p in sorted(w.k.process[s].map_page.items())]
+    if largest == 1: assert found == [1] * 513
+    elif largest == 512: assert found == [512] * 513 + [1]
+    else: assert found == [GIANT_PAGES, 512, 1]

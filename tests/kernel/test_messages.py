@@ -26,6 +26,7 @@ from abi.errors import (
 from abi.layout import BLOCK_SIZE, PAGE_SIZE, READ, USER_MIN, WRITE
 from kernel.calls import System
 from kernel.calls.messages import FOREVER, MOST_PIECES
+from kernel.calls.operations import Operation, SpaceBusy
 from kernel.objects import BLOCKED, GRANT, HANDLE, MOVE, READY, RECEIVE, RUNNING, SEND, SHARE
 from tests.kernel.world import World
 
@@ -609,3 +610,52 @@ def test_reply_and_receive_where_a_message_waits(scene: Scene, timeout: int) -> 
     scene.do(scene.s, "message_reply_receive", scene.server.handle, timeout, 0, 0)
     assert scene.deliveries == [Delivery(scene.s, scene.c, 0, 0, 0), Delivery(u, scene.s, 0, 0, 0)]
     assert scene.state(scene.s)[0] == RUNNING
+
+
+@pytest.mark.parametrize("how", ["message_send", "message_receive", "message_reply"])
+def test_tables_for_a_page_in_a_message_are_paid_for_with_a_block(how: str) -> None:
+    """Of who takes it, whose container has no page left."""
+    scene = make(pages_each=4, blocks_each=1)
+    for party in (scene.client, scene.server):
+        assert scene.w.k.container[party.container].pages < 3
+    taker = scene.client if how == "message_reply" else scene.server
+    giver = scene.server if how == "message_reply" else scene.client
+    if how == "message_reply":
+        scene.do(scene.c, "message_accept", B, PAGE_SIZE, 0)
+        called(scene)
+    else: scene.accept(scene.s, 1)
+    scene.do(giver.thread, "mmap", A, PAGE_SIZE, BOTH)
+    if how == "message_reply": scene.do(scene.s, "message_reply", pages(SHARE), A)
+    elif how == "message_send":
+        scene.server_receives()
+        scene.do(scene.c, "message_send", scene.client.handle, 0, pages(SHARE), A)
+    else:
+        scene.do(scene.c, "message_send", scene.client.handle, FOREVER, pages(SHARE), A)
+        scene.server_receives()
+    assert scene.mapped(taker.process, B) == scene.mapped(giver.process, A) != 0
+    C = scene.w.k.container[taker.container]
+    assert C.blocks == 0
+    assert C.pages > 500
+
+
+@pytest.mark.parametrize("share", [False, True])
+def test_reply_is_given_once_where_the_next_message_has_to_wait(scene: Scene, share: bool) -> None:
+    """The next sender's pages cannot be taken while another call changes an address space: only receiving is to be done
+    again; where the reply itself cannot be given, both."""
+    scene.do(scene.s, "mmap", A, PAGE_SIZE, BOTH)
+    scene.do(scene.c, "message_accept", B, PAGE_SIZE, 0)
+    called(scene)
+    u = another_thread(scene)
+    scene.do(u, "message_send", scene.server.handle, FOREVER, pages(SHARE), A)
+    scene.w.run(scene.s)
+    scene.do(scene.s, "message_accept", B, PAGE_SIZE, 0)
+    holding = scene.system.map_range(scene.server.process, 2 * B, 3 * PAGE_SIZE, BOTH)
+    assert isinstance(holding, Operation)
+    holding.advance(1)
+    item = (pages(SHARE), A) if share else (0, 0)
+    with pytest.raises(SpaceBusy) as busy:
+        scene.system.message_reply_receive(scene.s, scene.server.handle, FOREVER, *item)
+    assert busy.value.holder is holding
+    assert busy.value.call == ("" if share else "message_receive")
+    assert len(scene.deliveries) == (0 if share else 1)
+    assert scene.state(scene.c)[0] == (BLOCKED if share else READY)
