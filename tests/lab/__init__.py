@@ -9,6 +9,7 @@ test files of this project there with the interpreter and the packages of this e
     image.py     what is in that file system: interpreter, packages, repository, busybox, modules, `init`
     init         the first process in it
     hardware.py  a disk and a network card behind an IOMMU, for batches that ask for them
+    outside.py   what the host sees of what tests did with these
     lab.py       start QEMU, follow it, end it, and read the results
     inside/      tests that only make sense in the lab
 

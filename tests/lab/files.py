@@ -45,6 +45,7 @@ BATCHES = {
     "attacks": Batch(("tests/aerostat/test_hostile.py",)),
     "isolation": Batch(("tests/aerostat/test_isolation.py",), processors=2),
     "devices": Batch(("tests/lab/inside/test_vfio.py",), devices=True),
+    "drivers": Batch(("tests/lab/inside/test_drivers.py",), devices=True),
     "giants": Batch(("tests/aerostat/test_giants.py",), processors=2),
 }
 """Each run has eight minutes. Python is about 13 times slower there than outside: split a batch before it needs more
