@@ -310,9 +310,11 @@ class Devices:
         number = what & 0xFFFF_FFFF
         if what - number == queries.REGION_SIZE and number < len(device.regions): return device.regions[number].size
         if what - number == queries.INTERRUPTS and number < len(lent.interrupts):
-            lent.interrupts[number] += (come := _taken(device.interrupts[number]))
-            lent.owed += come
-            if come: self._signal(lent)
+            come = _taken(device.interrupts[number])
+            lent.interrupts[number] += come
+            if lent.watches and come:  # the event thread will not find them any more
+                lent.owed += come
+                self._signal(lent)
             return lent.interrupts[number]
         return -EINVAL
 
