@@ -20,18 +20,19 @@ void ix_count36(struct ixgbe *e, uint32_t offset, uint64_t more)
 }
 
 /* Sizes with FCS: 64, 127, 255, 511, 1023, more. */
-void ix_tally(struct tally *tally, const uint8_t *frame, unsigned length)
+void ix_tally(struct tally *tally, const uint8_t *frame, unsigned length, unsigned count)
 {
     unsigned size = length + 4;
 
-    tally->packets++;
-    tally->octets += size;
+    tally->packets += count;
+    tally->octets += (uint64_t)size * count;
     if (frame[0] & 1) {
         /* The hardware counts broadcasts as multicasts too; drivers subtract them. */
-        tally->multicast++;
-        tally->broadcast += memcmp(frame, "\xff\xff\xff\xff\xff\xff", 6) == 0;
+        tally->multicast += count;
+        if (memcmp(frame, "\xff\xff\xff\xff\xff\xff", 6) == 0)
+            tally->broadcast += count;
     }
-    tally->size[size <= 64 ? 0 : size <= 127 ? 1 : size <= 255 ? 2 : size <= 511 ? 3 : size <= 1023 ? 4 : 5]++;
+    tally->size[size <= 64 ? 0 : size <= 127 ? 1 : size <= 255 ? 2 : size <= 511 ? 3 : size <= 1023 ? 4 : 5] += count;
 }
 
 static void flush(struct ixgbe *e, struct tally *tally, const uint32_t at[6])

@@ -182,7 +182,7 @@ uint64_t ix_now(void);
 /* counters.c: saturating */
 void ix_count32(struct ixgbe *e, uint32_t offset, uint32_t more);
 void ix_count36(struct ixgbe *e, uint32_t offset, uint64_t more);
-void ix_tally(struct tally *tally, const uint8_t *frame, unsigned length);
+void ix_tally(struct tally *tally, const uint8_t *frame, unsigned length, unsigned count);
 void ix_tally_flush(struct ixgbe *e);
 
 /* frames.c */
@@ -196,6 +196,7 @@ uint16_t ix_fold(uint32_t sum);
 enum taken { TAKEN, NO_DESCRIPTOR, DROPPED };
 enum taken ix_receive(struct ixgbe *e, const struct frame *frame, bool wait);
 unsigned ix_receive_buffered(struct ixgbe *e);
+unsigned ix_receive_same(struct ixgbe *e, const struct frame *frame, unsigned most);
 void ix_receive_soon(struct ixgbe *e, unsigned queue);
 void ix_receive_flush(struct ixgbe *e);
 
@@ -203,6 +204,7 @@ void ix_receive_flush(struct ixgbe *e);
 unsigned ix_transmit(struct ixgbe *e, unsigned queue, unsigned budget);
 
 /* wire.c */
+bool ix_wire_plain(const struct ixgbe *e);
 void ix_wire_out(struct ixgbe *e, const uint8_t *frame, unsigned length);
 unsigned ix_wire_in(struct ixgbe *e);
 bool ix_wire_make(struct ixgbe *e);
