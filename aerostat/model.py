@@ -61,7 +61,7 @@ def ixgbe(options: argparse.Namespace, stopped: threading.Event) -> int:
     )
     mac = bytes.fromhex(options.mac.replace(":", ""))
     model = Ixgbe(
-        Mode.MEMORY, mac=mac, device_id=options.device_id, link_at_reset=options.link_at_reset,
+        Mode.MEMORY, mac=mac, device_id=options.device_id, link_at_reset=not options.link_by_restart,
         link_delay=None if options.link_delay < 0 else options.link_delay, registers=files.registers,
         interrupt_counts=files.interrupts, faults=Faults.parse(options.faults) if options.faults else None,
     )  # fmt: skip
@@ -126,7 +126,9 @@ def add_command(
     card.add_argument(
         "--link-delay", type=float, default=0.0, metavar="S", help="seconds to a link; negative: never (default 0)"
     )
-    card.add_argument("--link-at-reset", action="store_true", help="it comes up without a restart of autonegotiation")
+    card.add_argument(
+        "--link-by-restart", action="store_true", help="it comes up only after a restart of autonegotiation, not by itself"
+    )
     card.add_argument(
         "--idle", type=float, default=0.0, metavar="US", help="sleep so many microseconds when there is nothing to do"
     )

@@ -13,10 +13,11 @@ SUM: Final = 0xBABA
 class Eeprom:
     """16-bit words; the MAC address is at 0x40, in a section that no pointer names."""
 
-    def __init__(self, mac: bytes, device_id: int) -> None:
+    def __init__(self, mac: bytes) -> None:
         self.words = [0] * WORDS
         self.words[0x00] = 0x2047  # a signature that says the words are valid
-        self.words[0x0F] = device_id
+        # The firmware module, and of it the patch whose version drivers of cards with SFP+ ask for: 6, they want 6 or more.
+        self.words[0x0F], self.words[0x84], self.words[0x97] = 0x80, 0x90, 6
         self.words[0x2B] = 0x8086
         for i in range(3):
             self.words[0x40 + i] = mac[2 * i] | mac[2 * i + 1] << 8

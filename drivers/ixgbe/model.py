@@ -45,6 +45,8 @@ _RESET, _LINK_RESET, _GIO_DISABLE = 1 << 26, 1 << 3, 1 << 2
 _GIO_ENABLED = 1 << 19
 _AN_RESTART = 1 << 12
 _OTHER_CAUSES = 0x3FFF_0000
+_LINK_MODE: Final = {0x10F7: 0xC001_8000}
+"""AUTOC as the EEPROM of a card has it, by device: KX4, KX and KR by negotiation; others, 10 Gb/s serial."""
 _PAIRS: Final = {
     high: low for low, high in (("GORCL", "GORCH"), ("GOTCL", "GOTCH"), ("TORL", "TORH"), ("QBRC_L", "QBRC_H"),
                                 ("QBTC_L", "QBTC_H"))
@@ -88,7 +90,7 @@ class Ixgbe:
         self.name = name
         self.vendor_id, self.device_id, self.class_code = 0x8086, device_id, 0x020000
         self.mode = mode
-        self.eeprom = Eeprom(mac, device_id)
+        self.eeprom = Eeprom(mac)
         self.link_delay, self.link_at_reset, self.reset_time = link_delay, link_at_reset, reset_time
         self.dma = DmaMap()
         self.interrupts: Sequence[int] = tuple(_eventfd() for _ in range(lib.IXGBE_VECTORS))
@@ -315,6 +317,7 @@ class Ixgbe:
         for low, high in ((0xA200, 0xA204), (0x5400, 0x5404)):
             words[low // 4] = int.from_bytes(mac[:4], "little")
             words[high // 4] = int.from_bytes(mac[4:], "little") | 1 << 31
+        words[address("AUTOC") // 4] = _LINK_MODE.get(self.device_id, 3 << 13)
         delay = self._delay if self.link_at_reset else -1
         lib.ixgbe_defaults(self._engine, ffi.from_buffer(words), delay)
         lib.ixgbe_reset(self._engine)
