@@ -127,7 +127,7 @@ def add_command(
         "--link-delay", type=float, default=0.0, metavar="S", help="seconds to a link; negative: never (default 0)"
     )
     card.add_argument(
-        "--link-by-restart", action="store_true", help="it comes up only after a restart of autonegotiation, not by itself"
+        "--link-by-restart", action="store_true", help="it comes up after a restart of autonegotiation, not by itself"
     )
     card.add_argument(
         "--idle", type=float, default=0.0, metavar="US", help="sleep so many microseconds when there is nothing to do"

@@ -16,7 +16,7 @@ class Eeprom:
     def __init__(self, mac: bytes) -> None:
         self.words = [0] * WORDS
         self.words[0x00] = 0x2047  # a signature that says the words are valid
-        # The firmware module, and of it the patch whose version drivers of cards with SFP+ ask for: 6, they want 6 or more.
+        # The firmware module, and of it the version of a patch that drivers of cards with SFP+ want to be 6 or more.
         self.words[0x0F], self.words[0x84], self.words[0x97] = 0x80, 0x90, 6
         self.words[0x2B] = 0x8086
         for i in range(3):

@@ -109,7 +109,8 @@ bool ixgbe_feed(struct ixgbe *e, const void *frames, const uint32_t *lengths, un
 bool ixgbe_fed(struct ixgbe *e); /* whether the list has come to its end */
 void ixgbe_descriptor(struct ixgbe *e, int fd);      /* TAP or AF_PACKET: a frame a read, a frame a write; -1: none */
 void ixgbe_pcap(struct ixgbe *e, int fd);            /* what is sent is appended as records of a pcap file; -1: none */
-void ixgbe_wire(struct ixgbe *a, struct ixgbe *b);   /* each receives what the other sends; takes no lock */
+void ixgbe_wire(struct ixgbe *a, struct ixgbe *b);   /* each receives what the other sends; with both locks */
+void ixgbe_unwire(struct ixgbe *e);                  /* likewise */
 uint64_t ixgbe_sunk(struct ixgbe *e);                /* bytes that left */
 
 /* Polls on a thread of its own.  `idle_ns`: how long it sleeps when there has been nothing to do for a while, 0 to go on

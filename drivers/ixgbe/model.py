@@ -97,6 +97,8 @@ class Ixgbe:
         self.removal = _eventfd()
         self._memory = registers if registers is not None else mmap.mmap(-1, BAR_SIZE)
         self._counts: Any = ffi.NULL if interrupt_counts is None else ffi.from_buffer(interrupt_counts)
+        self.disconnects: list[Callable[[], None]] = []
+        """Called when it is closed, before the engine ends."""
         self.closes: list[Callable[[], None]] = []
         """Called when it is closed, after the engine has ended."""
         self._words = memoryview(self._memory).cast("I")
@@ -175,6 +177,7 @@ class Ixgbe:
     def close(self) -> None:
         """Ends its threads and frees everything.  May be called again."""
         if self._engine == ffi.NULL: return
+        for disconnect in tuple(self.disconnects): disconnect()
         self._closing = True
         lib.ixgbe_halt(self._engine)
         if self._follower is not None: self._follower.join()

@@ -72,8 +72,7 @@ void ix_wire_end(struct ixgbe *e)
     free(e->captured.bytes);
     free(e->feed);
     free(e->feed_bytes);
-    if (e->peer)
-        e->peer->peer = NULL;
+    ixgbe_unwire(e);
 }
 
 void ixgbe_arrive(struct ixgbe *e, const void *frame, unsigned length, bool damaged)
@@ -155,6 +154,13 @@ void ixgbe_wire(struct ixgbe *a, struct ixgbe *b)
 {
     a->peer = b;
     b->peer = a;
+}
+
+void ixgbe_unwire(struct ixgbe *e)
+{
+    if (e->peer)
+        e->peer->peer = NULL;
+    e->peer = NULL;
 }
 
 uint64_t ixgbe_sunk(struct ixgbe *e)

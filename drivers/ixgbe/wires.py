@@ -119,10 +119,17 @@ def _connect(model: Ixgbe, file: int) -> None:
 
 
 def join(one: Ixgbe, other: Ixgbe) -> None:
-    """A wire: each receives what the other sends, and loses what it cannot take.  Close both only when neither runs, or
-    the one after the other has been halted."""
+    """A wire: each receives what the other sends, and loses what it cannot take.  It is cut when one is closed."""
     with one.stopped() as engine, other.stopped() as peer:
         lib.ixgbe_wire(engine, peer)
+
+    def cut() -> None:
+        one.disconnects.clear()
+        other.disconnects.clear()
+        with one.stopped() as engine, other.stopped(): lib.ixgbe_unwire(engine)
+
+    one.disconnects.append(cut)
+    other.disconnects.append(cut)
 
 
 __all__ = ["capture", "fed", "feed", "interface", "join", "read_pcap", "record", "sent", "tap"]

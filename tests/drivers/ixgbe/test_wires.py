@@ -150,8 +150,6 @@ def test_a_wire_of_two_models_that_run() -> None:
         until(lambda: other.written(19).done)
         assert [other.received(i) for i in range(20)] == [numbered(i) for i in range(20)]
     finally:
-        one.nic.remove()
-        other.nic.remove()
         one.close()
         other.close()
 
