@@ -365,3 +365,28 @@ def test_pages_are_kept_in_tables_of_either_kind() -> None:
         table: Any = storage.Table(Page)
         assert table[5].id == 5
         assert isinstance(table[5], Page)
+
+
+def test_code_of_a_function_that_may_be_compiled() -> None:
+    """Of what Python runs it is at hand; of what is compiled, it is that of its source."""
+    from kernel.invariants.threads import core_queue
+    from kernel.specs.handles import allows
+
+    class Compiled:
+        """What a compiled function is to who asks."""
+
+        def __init__(self, module: object, name: object) -> None:
+            self.__module__, self.__name__ = module, name  # type: ignore[assignment]
+
+    for function in (core_queue, allows):
+        code = compiled.code_of(function)
+        made = compiled.code_of(Compiled(function.__module__, function.__name__))
+        assert code is not None
+        assert made is not None
+        assert code is function.__code__
+        assert (made.co_name, made.co_names, made.co_consts) == (code.co_name, code.co_names, code.co_consts)
+        assert compiled.code_of(Compiled(function.__module__, "none")) is None
+    assert compiled.code_of(Compiled("json", "loads")) is None
+    assert compiled.code_of(Compiled("kernels.specs", "allows")) is None
+    assert compiled.code_of(Compiled(None, "allows")) is None
+    assert compiled.code_of(7) is None

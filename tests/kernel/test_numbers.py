@@ -9,12 +9,12 @@ from abi.layout import PAGE_SIZE
 from kernel.audit import audit
 from kernel.calls import Operation, System
 from kernel.objects import CONTAINER, Kernel, Row
-from tests.kernel.scenarios import CASES, Case
+from tests.kernel.scenarios import CASES, Case, V, W
 from tests.kernel.scene import Scene
 from tests.kernel.state import fields, objects
 from tests.kernel.test_families import Family
 from tests.kernel.violations import second_container
-from tests.kernel.world import Transition
+from tests.kernel.world import Transition, World, indices
 
 
 def anew(number: int) -> int:
@@ -110,3 +110,94 @@ def test_a_process_and_its_threads_end() -> None:
     family.do(family.t, "process_kill", handle)
     family.settle()
     assert family.alive(s) == [False]
+
+
+MANY = 300
+"""More than the interpreter has one object each for."""
+
+
+class Crowd:
+    """A state in which every count is large: of handles, threads, processes, children, mappings, and what is left."""
+
+    def __init__(self) -> None:
+        self.w = w = World(blocks=(MANY + 3) * 512, cores=1)
+        self.k = w.k
+        self.t = t = w.running()
+        self.s = s = self.k.thread[t].process
+        self.e, slot, generation = w.endpoint(t)
+        self.named = (slot, generation)
+        with w.unchecked():
+            for _ in range(20): w.do("quota_split", self.k.root)
+            w.map(s, V)
+            domain = w.do("domain_create", t)
+            self.domain = (domain % 65536, domain // 65536)
+            for n in range(MANY):
+                w.copied(t, slot, generation, 7)
+                w.created_thread(t)
+                w.process()
+                w.child(t, start=False)
+                w.do("share_page", s, *indices(V), s, *indices(V + 1 + n), 7)
+                w.do("endpoint_signal", self.e)
+                w.do("domain_map", t, *self.domain, *indices(V), n, 3)
+                w.container(t, 1)
+        k = self.k
+        C, S, E, R = w.root, k.process[s], k.endpoint[self.e], k.core[0]
+        for count in (C.processes, C.child_count, C.used_pages, C.pages, C.blocks, C.giants, S.thread_count,
+                      S.child_count, S.handle_count, S.mappings, E.references, E.signals, R.placed_count,
+                      k.page[S.map_page[V]].references):  # fmt: skip
+            assert count > 256
+
+    def do(self, name: str, *arguments: int) -> int:
+        """A transition that has to succeed, on numbers that are made anew, and its check."""
+        renew(self.k)
+        self.k.journal.clear()
+        result = self.w.transitions[name](self.k, *map(anew, arguments))
+        assert result >= 0, (name, result)
+        renew(self.k)
+        self.w.checker.check(name, tuple(map(anew, arguments)), anew(result))
+        return result
+
+    def handle(self, name: str, *arguments: int) -> tuple[int, int]:
+        """As ``do``, of what returns a handle: (slot, generation)."""
+        handle = self.do(name, *arguments)
+        return handle % 65536, handle // 65536
+
+
+def test_counts_that_are_large() -> None:
+    crowd = Crowd()
+    k, t, s, do, handle = crowd.k, crowd.t, crowd.s, crowd.do, crowd.handle
+    do("handle_close", t, *handle("handle_copy", t, *crowd.named, 3, MANY))
+    for what in ("endpoint_create", "domain_create"): handle(what, t)
+    do("container_kill", t, *handle("container_create", t, MANY, MANY, MANY))
+    do("container_kill", t, *handle("container_create", t, 1, 0, 0))
+    child = handle("process_create", t)
+    do("process_start", t, *child)
+    do("process_kill", t, *child)
+    s2 = do("process_spawn", k.root)
+    u = do("thread_start", s2)
+    do("process_end", s2, MANY)
+    do("thread_end", u)
+    do("process_finish", s2)
+    do("process_collect", s2)
+    thread = handle("thread_create", t)
+    do("thread_kill", t, *thread)
+    do("thread_join", t, *thread)
+    do("share_page", s, *indices(V), s, *indices(V + 2 * MANY), 3)
+    do("protect_page", s, *indices(V + 2 * MANY), 1)
+    do("unmap_page", s, *indices(V + 2 * MANY))
+    do("map_page", s, *indices(V + 2 * MANY), 3)
+    do("grant_page", s, *indices(V + 2 * MANY), s, *indices(V + 3 * MANY), 3)
+    do("map_block", s, *indices(W)[:3], 7)
+    do("map_giant", s, *indices(W + 2**27)[:2], 7)
+    for change in ("quota_split", "giant_split", "quota_merge"): do(change, k.root)
+    do("endpoint_signal", crowd.e)
+    do("domain_map", t, *crowd.domain, *indices(V), 2 * MANY, 3)
+    do("domain_unmap", k.process[s].handle_object[crowd.domain[0]], 2 * MANY)
+    device = do("device_add", k.root)
+    lent = handle("device_open", device, s)
+    do("device_attach", t, *lent, *crowd.domain)
+    do("interrupt_bind", t, *lent, *crowd.named)
+    do("message_receive", t, *crowd.named, 1, 0)
+    do("preempt", 0)
+    do("schedule", 0)
+    do("thread_yield", k.core[0].current)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import ast
 import random
+from typing import Any
 
 import pytest
 
@@ -83,3 +85,53 @@ def test_tables_hold_a_blank_object_where_there_was_none(tables: object) -> None
         assert table.pop(id) is found
         assert table[id] is not found
     assert sorted(table) == [-1, 0, 5, 511, 512, 1 << 31]
+
+
+@pytest.mark.parametrize("rows", [here, compiled], ids=["here", "compiled"])
+def test_an_old_row_lists_what_was_written(rows: Any) -> None:
+    row = rows.Row()
+    row[1], row[700] = 10, 11
+    old = rows.OldRow(row)
+    assert (len(old), list(old), list(old.values()), bool(old)) == (0, [], [], False)
+    assert old.allowed == set()
+    old[700], old[3] = 5, 6
+    assert (len(old), sorted(old), sorted(old.values()), bool(old)) == (2, [3, 700], [5, 6], True)
+    assert sorted(old.items()) == [(3, 6), (700, 5)]
+    assert dict(row.items()) == {1: 10, 700: 11}
+    another = rows.Row()
+    another[1] = 20
+    old.live = another
+    assert (old[1], old[3], old[700]) == (20, 6, 5)
+
+
+def test_a_row_shows_its_items_wherever_they_are_kept() -> None:
+    row = compiled.Row()
+    for index in (0, 1, 2, 1 << 35, -1): row[index] = index + 5
+    assert len(row) == 5
+    assert ast.literal_eval(repr(row)) == {0: 5, 1: 6, 2: 7, 1 << 35: (1 << 35) + 5, -1: 4}
+    for index in (1, -1): row.pop(index)
+    assert (len(row), sorted(row)) == (3, [0, 2, 1 << 35])
+
+
+@pytest.mark.parametrize("tables", [here, compiled], ids=["here", "compiled"])
+def test_an_old_table_has_the_old_objects_and_else_the_live_ones(tables: Any) -> None:
+    live = tables.Table(Thread)
+    thread, before = live[5], Thread(5)
+    old = tables.old_table(live)
+    assert isinstance(old, tables.OldTable)
+    assert (old.blank, old[5] is thread, old[9] is live[9]) == (Thread, True, True)
+    thread.written = Record(before)
+    old.note(5, before)
+    assert (old[5] is before, old[9] is live[9], live[5] is thread) == (True, True, True)
+    thread.written = None
+    old.forget(5)
+    assert old[5] is thread
+    old.forget(5)
+    assert old[5] is thread
+
+
+class Record:
+    """What an object that was written knows."""
+
+    def __init__(self, old: Thread) -> None:
+        self.old = old

@@ -14,6 +14,10 @@ Key = tuple[str, str, str]
 SAME_OBJECT: Final = "the interpreter has one object for each integer from -5 to 256: == and `is` say the same of it"
 COMPARED: Final = re.compile(r"(?P<operator>==|!=) (?P<constant>[A-Z][A-Z_0-9]*|\d+)(?=[:,)]| and | or | else | if |$)")
 
+SMALL_FIELDS: Final = re.compile(r"\.(?:kind|state|level|waits) (?P<operator>==|!=) ")
+"""Comparisons of what is at most 10 whatever it is compared with (invariants page_owner, block_kind, giant_kind,
+process_charge, container_place, thread_charge, table_place, message_wait): an equal number is the same object."""
+
 
 def equivalents(path: Path = EQUIVALENT) -> dict[Key, str]:
     """The changes known to be none, and why."""
@@ -29,12 +33,15 @@ def small(module: str, constant: str) -> bool:
 
 
 def compares_same_object(key: Key) -> bool:
-    """The change makes == or != with a small constant ``is`` or ``is not``, and nothing else."""
+    """The change makes == or != with a small constant, or of a small field, ``is`` or ``is not``, and nothing else."""
     module, before, after = key
     for place in COMPARED.finditer(before):
         made = "is" if place["operator"] == "==" else "is not"
         if before[: place.start("operator")] + made + before[place.end("operator") :] == after:
             return small(module, place["constant"])
+    for place in SMALL_FIELDS.finditer(before):
+        made = "is" if place["operator"] == "==" else "is not"
+        if before[: place.start("operator")] + made + before[place.end("operator") :] == after: return True
     return False
 
 

@@ -159,6 +159,9 @@ def test_equivalent_changes_are_of_lines_that_are_there_and_have_reasons() -> No
         ("return n == BLOCK_PAGES", "return n is BLOCK_PAGES", False),
         ("return n == FREE + x", "return n is FREE + x", False),
         ("return n == FREE", "return n >= FREE", False),
+        ("if P.kind != kind: return 0", "if P.kind is not kind: return 0", True),
+        ("if P.kind != kind: return 0", "if P.kind is kind: return 0", False),
+        ("if P.owner == owner: return 0", "if P.owner is owner: return 0", False),
         ("return result == -EINVAL", "return result is -EINVAL", False),
     ],
 )
