@@ -20,6 +20,7 @@
 #define BATCH 32      /* of one queue, before the next has its turn */
 #define PARTS ((1 << NVME_MDTS) + 1)
 #define EVENTS 256
+#define NOTHING (~0UL)
 #define STORING_WAIT 50000 /* ns */
 #define COUNTS 64 /* the word of all interrupts, after those of the vectors */
 
@@ -102,6 +103,7 @@ struct nvme {
     unsigned queues; /* their numbers are below this */
     bool shadowed;
     uint64_t shadow, events;
+    uint64_t refused[2 * NVME_QUEUES]; /* a doorbell's value that could not be set back; NOTHING: none */
     struct command command[COMMANDS], *unused;
     struct iovec *parts; /* apart, so that those never used cost no memory */
     unsigned unused_count;
@@ -202,16 +204,20 @@ static uint32_t doorbell_value(struct nvme *nvme, unsigned slot)
     return __atomic_load_n(&nvme->doorbells[slot], __ATOMIC_ACQUIRE);
 }
 
-/* The driver must not be believed twice: a doorbell that is refused is set back, so that the same value is not refused
- * in each pass, and is seen when it is written again. */
+/* A doorbell that is refused is set back, so that the same value is seen when it is written again; where it cannot be, it
+ * is refused once, not in each pass. */
 static void refuse(struct nvme *nvme, unsigned slot, uint32_t value, uint32_t back)
 {
     volatile uint32_t *at = &nvme->doorbells[slot];
 
+    nvme->refused[slot] = value;
     if (nvme->shadowed && slot >= 2)
         at = dma_at(nvme->user, nvme->shadow + slot * 4, 4, true);
     if (at)
         __atomic_compare_exchange_n(at, &value, back, false, __ATOMIC_RELAXED, __ATOMIC_RELAXED);
+    value = (uint32_t)nvme->refused[slot];
+    if (at) /* seen again if it is written again */
+        nvme->refused[slot] = NOTHING;
     nvme->count.bad_doorbells++;
     tell(nvme, (struct nvme_event){.kind = NVME_BAD_VALUE, .queue = (uint16_t)(slot / 2), .value = value});
 }
@@ -221,7 +227,7 @@ static void look_at_cq(struct nvme *nvme, unsigned id)
     struct cq *cq = &nvme->cq[id];
     uint32_t head = doorbell_value(nvme, 2 * id + 1), posted;
 
-    if (head == cq->head || nvme->fatal)
+    if (head == cq->head || nvme->fatal || head == nvme->refused[2 * id + 1])
         return;
     posted = (cq->tail >= cq->head ? 0 : cq->size) + cq->tail - cq->head;
     if (head >= cq->size || (head >= cq->head ? 0 : cq->size) + head - cq->head > posted) {
@@ -236,7 +242,7 @@ static void look_at_sq(struct nvme *nvme, unsigned id)
     struct sq *sq = &nvme->sq[id];
     uint32_t tail = doorbell_value(nvme, 2 * id), there, added;
 
-    if (tail == sq->tail || nvme->fatal)
+    if (tail == sq->tail || nvme->fatal || tail == nvme->refused[2 * id])
         return;
     there = (sq->tail >= sq->head ? 0 : sq->size) + sq->tail - sq->head;
     added = (tail >= sq->tail ? 0 : sq->size) + tail - sq->tail;
@@ -908,6 +914,7 @@ struct nvme *nvme_make(struct dma_map *map, volatile uint32_t *doorbells, struct
     }
     for (int i = 0; i < NVME_VECTORS; i++)
         nvme->eventfd[i] = -1;
+    memset(nvme->refused, 0xff, sizeof nvme->refused);
     return nvme;
 }
 
@@ -1016,6 +1023,7 @@ void nvme_stop(struct nvme *nvme)
     for (unsigned id = 0; id < NVME_QUEUES; id++)
         end_cq(nvme, id);
     nvme->enabled = nvme->fatal = nvme->shadowed = false;
+    memset(nvme->refused, 0xff, sizeof nvme->refused);
     nvme->admin_head = nvme->admin_count = 0;
     nvme->queues = 0;
     nvme->pending = 0;

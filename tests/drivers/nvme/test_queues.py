@@ -8,7 +8,7 @@ import struct
 import pytest
 
 from .conftest import MakeHost
-from .host import PAGE, Completion, Host
+from .host import IOVA, PAGE, Completion, Host
 
 INVALID_QUEUE, INVALID_SIZE, INVALID_PRP, INVALID_FIELD = 0x101, 0x102, 0x13, 0x02
 
@@ -259,6 +259,16 @@ def test_a_value_in_a_doorbell_buffer_that_is_not_valid(host: Host) -> None:
     host.model.poll()
     assert error_events(host) == [0 | 1 << 8 | 1 << 16]
     assert queue.peek() is None
+
+
+def test_a_value_that_cannot_be_set_back_is_told_once(host: Host) -> None:
+    host.queue(1, 8)
+    shadow, _ = shadowed(host)
+    host.store(shadow + 8, (8).to_bytes(4, "little"))
+    host.model.unmap(shadow, PAGE)
+    host.model.map(shadow, host.address + shadow - IOVA, PAGE, False)
+    for _ in range(5): host.model.poll()
+    assert host.model.counts()["bad_doorbells"] == 1
 
 
 def test_doorbell_buffers_that_vanish_are_fatal(host: Host) -> None:
