@@ -654,7 +654,7 @@ static void recover(struct disk *disk)
         submit_again(&disk->queue[i]);
 }
 
-/* What was not answered in time is aborted (5.1); what was aborted, and is not answered either, is a reason to reset. */
+/* What was not answered in time is aborted (5.1); what was aborted, and not answered either, is a reason to reset. */
 static void look_at_timeouts(struct disk_queue *queue)
 {
     struct disk *disk = queue->disk;

@@ -52,7 +52,8 @@ struct nvme_counts {
 
 struct nvme;
 
-/* An engine on a domain's memory, with a namespace of so many blocks of so many bytes.  `doorbells` is a page: the registers at 0x1000, that somebody else writes too.
+/* An engine on a domain's memory, with a namespace of so many blocks of so many bytes.  `doorbells` is a page: the
+ * registers at 0x1000, that somebody else writes too.
  * NULL: no memory. */
 struct nvme *nvme_make(struct dma_map *map, volatile uint32_t *doorbells, struct storage *storage, uint64_t blocks,
                        uint32_t block);

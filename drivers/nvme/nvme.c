@@ -13,8 +13,8 @@
  *   -i  wait for interrupts instead of polling     -q N  queue pairs       -d N  entries of a queue
  *   -n  no doorbell buffers                        -t N  milliseconds until a command is given up
  *
- * Exit status: 0, 1 for an error of the device, 2 for wrong usage, 3 where verify found other bytes.  The same source is
- * a program in a machine, where DEVICE is the device's name, and one outside (DEVICE is BAR:MEMORY[:INTERRUPTS]). */
+ * Exit status: 0, 1 for an error of the device, 2 for wrong usage, 3 where verify found other bytes.  The same source
+ * is a program in a machine, where DEVICE is the device's name, and one outside (DEVICE is BAR:MEMORY[:INTERRUPTS]). */
 #include <string.h>
 
 #include "driver.h"
@@ -209,7 +209,8 @@ static int bench(enum disk_operation operation, uint64_t seconds)
 {
     struct disk_request *done[BUFFERS], *ready[BUFFERS];
     unsigned depth = disk.queue[0].size - 1 < BUFFERS ? disk.queue[0].size - 1 : BUFFERS, count = depth;
-    uint64_t start = device_ticks(), end = start + seconds * 1000000 * device.per_us, finished = 0, took, drawn = 1, busy = 0;
+    uint64_t start = device_ticks(), end = start + seconds * 1000000 * device.per_us;
+    uint64_t finished = 0, took, drawn = 1, busy = 0;
     uint32_t blocks = (uint32_t)(BUFFER_SIZE / disk.block);
     struct line line = {0};
 

@@ -136,7 +136,8 @@ static void ring_submit(struct ring *ring)
 /* --- whole operations, one by one --- */
 
 /* Transfers all, however the host cuts it in pieces.  The parts are changed. */
-static int transfer(struct storage *storage, bool read, uint64_t offset, struct iovec *part, unsigned parts, bool through)
+static int transfer(struct storage *storage, bool read, uint64_t offset, struct iovec *part, unsigned parts,
+                    bool through)
 {
     while (parts) {
         unsigned many = parts < 256 ? parts : 256;

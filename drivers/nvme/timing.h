@@ -1,5 +1,5 @@
-/* The driver in the process of the model, for benchmarks: on one core, in turns with the engine, or with the engine on a
- * thread of its own. */
+/* The driver in the process of the model, for benchmarks: on one core, in turns with the engine, or with the engine on
+ * a thread of its own. */
 #ifndef NVME_TIMING_H
 #define NVME_TIMING_H
 
