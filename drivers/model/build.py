@@ -22,7 +22,7 @@ TARGET: Final = ROOT / f"_native{sysconfig.get_config_var('EXT_SUFFIX')}"
 HEADERS: Final = ("model/dma.h", "model/faults.h", "nvme/storage.h", "nvme/engine.h",
                   "nvme/driver.h", "nvme/timing.h", "ixgbe/engine.h", "ixgbe/driver.h", "ixgbe/shared.h")  # fmt: skip
 """In this order, because later ones use what earlier ones declare."""
-NVME: Final = ("storage", "completions", "commands", "engine", "queues", "driver", "timing")
+NVME: Final = ("storage", "completions", "commands", "engine", "queues", "driver", "requests", "timing")
 IXGBE: Final = ("counters", "driver", "engine", "frames", "interrupts", "receive", "rings", "shared", "transmit",
                 "watch", "wire")  # fmt: skip
 SOURCES: Final = ("model/dma.c", "model/faults.c", "lib/outside.c",
