@@ -64,9 +64,10 @@ lint: setup  ## ruff and mypy --strict
 lab: all lab-packages  ## the tests on the other kind of host, by hand
 	@$(BIN)/python -m tests.lab
 
-bench: all  ## the benchmarks of exits and of native calls: ratios against floors measured in the same run
+bench: all  ## the benchmarks of exits, of native calls and of the 82599: ratios against floors measured in the same run
 	@$(BIN)/python -m bench exits
 	@$(BIN)/python -m bench calls
+	@$(BIN)/python -m bench nic
 
 fuzz: setup  ## random system calls on the kernel alone, until Ctrl-C; what fails is kept in tests/kernel/fuzz/cases
 	@$(BIN)/python -m tests.kernel.fuzz

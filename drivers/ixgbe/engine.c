@@ -138,6 +138,7 @@ static void clear(struct ixgbe *e)
     e->received = e->transmitted = (struct tally){0};
     e->pending = 0;
     e->fresh = false;
+    e->steered = false;
     e->buffered = e->buffer_first = e->buffer_end = 0;
 }
 

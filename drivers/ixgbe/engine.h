@@ -67,6 +67,9 @@ void ixgbe_reset(struct ixgbe *e);
  * what is there now.  Setting ENABLE starts the ring with its registers as they are, if they can be. */
 uint32_t ixgbe_ring_write(struct ixgbe *e, uint32_t offset, uint32_t before, uint32_t value);
 
+/* Filters that choose queues (ETQF, FTQF) have changed. */
+void ixgbe_steer(struct ixgbe *e);
+
 /* Whether descriptors are left to transmit. */
 bool ixgbe_busy(struct ixgbe *e);
 

@@ -103,6 +103,7 @@ struct ixgbe {
     struct dma_user *dma;
     struct faults *faults;
     bool faulty; /* any fault may be drawn */
+    bool steered; /* a filter chooses queues */
     bool removed, looked; /* looked: at the registers, since the last poll began */
     int removal; /* an eventfd, or -1 */
     pthread_mutex_t lock;
@@ -217,6 +218,9 @@ void ix_deliver_events(struct ixgbe *e);
 /* engine.c */
 void ix_dma_fault(struct ixgbe *e, bool transmit, unsigned queue, uint64_t address);
 void ix_stop_queue(struct ixgbe *e, bool transmit, unsigned queue);
+
+/* steering.c */
+unsigned ix_queue_of(const struct ixgbe *e, struct frame *frame, uint32_t *hash, uint8_t *type);
 
 /* rings.c */
 bool ix_of_a_ring(uint32_t offset);

@@ -281,6 +281,8 @@ class Ixgbe:
             if other != offset: self._put(other, now)
         if register.name in ("GPIE", "EIMS", "EIMS_EX", "EICS", "EICS_EX", "IVAR_MISC"): lib.ixgbe_tick(self._engine)
 
+        if register.name in ("ETQF", "FTQF"): lib.ixgbe_steer(self._engine)
+
     def _read_counter(self, name: str, index: int) -> None:
         if name in _PAIRS: self._put(address(_PAIRS[name], index), 0)
         elif name in _PAIRS.values(): return

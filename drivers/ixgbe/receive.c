@@ -59,13 +59,6 @@ static bool passes(const struct ixgbe *e, const struct frame *frame, bool *inexa
     return passed;
 }
 
-static unsigned queue_of(const struct ixgbe *e, uint32_t hash, uint8_t type)
-{
-    if ((reg(e, MRQC) & 15) != 1 || !type)
-        return 0;
-    return e->registers[RETA + (hash & 127)] & 15;
-}
-
 static uint32_t dwords(const struct frame *frame, const struct ixgbe *e, uint32_t hash, uint8_t type, uint32_t *first)
 {
     *first = frame->facts.type << 4;
@@ -288,14 +281,14 @@ static enum taken keep(struct ixgbe *e, const struct frame *frame)
     return NO_DESCRIPTOR;
 }
 
-static enum taken to_queue(struct ixgbe *e, const struct frame *frame, bool inexact, bool wait)
+static enum taken to_queue(struct ixgbe *e, const struct frame *given, bool inexact, bool wait)
 {
-    uint32_t hash = 0, status = frame->facts.status | (inexact ? PIF : 0) | (frame->damaged ? RXE : 0);
-    uint8_t type = 0;
+    struct frame frame = *given;
+    uint32_t hash, status = frame.facts.status | (inexact ? PIF : 0) | (frame.damaged ? RXE : 0);
+    uint8_t type;
+    unsigned queue = ix_queue_of(e, &frame, &hash, &type);
 
-    if ((reg(e, MRQC) & 15) == 1)
-        hash = ix_rss_hash(e, frame, &type);
-    return into_ring(e, frame, queue_of(e, hash, type), status, hash, type, wait);
+    return into_ring(e, &frame, queue, status, hash, type, wait);
 }
 
 static void count_any(struct ixgbe *e, const struct frame *frame)
@@ -306,10 +299,11 @@ static void count_any(struct ixgbe *e, const struct frame *frame)
 
 /* The same frame `most` times, or as often as there are descriptors: what is decided about it is decided once.  How often
  * it was; 0 also where that cannot be, and each has to come by itself (ix_receive). */
-unsigned ix_receive_same(struct ixgbe *e, const struct frame *frame, unsigned most)
+unsigned ix_receive_same(struct ixgbe *e, const struct frame *given, unsigned most)
 {
-    uint32_t hash = 0, first, second;
-    uint8_t type = 0;
+    struct frame copy = *given, *frame = &copy;
+    uint32_t hash, first, second;
+    uint8_t type;
     unsigned queue, done = 0;
     struct ring *ring;
     uint64_t low, high;
@@ -318,9 +312,7 @@ unsigned ix_receive_same(struct ixgbe *e, const struct frame *frame, unsigned mo
     if (e->faulty || e->buffered || frame->damaged || frame->length < 60 || frame->length > 1514 ||
         frame->facts.tagged || !(reg(e, HLREG0) & 2) || !passes(e, frame, &inexact))
         return 0;
-    if ((reg(e, MRQC) & 15) == 1)
-        hash = ix_rss_hash(e, frame, &type);
-    queue = queue_of(e, hash, type);
+    queue = ix_queue_of(e, frame, &hash, &type);
     ring = &e->rx[queue];
     if (!ring->enabled || ring->stopped || ring->kind == LEGACY || frame->length > ring->buffer)
         return 0;

@@ -177,6 +177,37 @@ def test_flows_go_to_the_queues_that_the_table_says(card: Card) -> None:
     assert card.read(rx(0) + 0x10) == heads[0] + 1
 
 
+def test_ethertypes_choose_queues(card: Card) -> None:
+    for queue in (0, 3): card.receive_queue(queue)
+    card.write(0x5128 + 4 * 2, 1 << 31 | 0x88B5)  # ETQF(2)
+    card.write(0xEC00 + 4 * 2, 1 << 31 | 3 << 16)  # ETQS(2)
+    card.arrive(numbered(1), ethernet(b"", kind=0x88B6))
+    assert card.received(0, 3) == numbered(1)
+    assert (card.written(0, 3).type, card.written(0, 0).type) == (0x800 | 2, 0)
+    assert not card.written(1, 3).done
+
+
+def test_five_tuples_choose_queues_by_priority(card: Card) -> None:
+    for queue in (0, 5, 6): card.receive_queue(queue)
+    ports = int.from_bytes(struct.pack(">HH", 1000, 2000), "little")
+    card.write(0xE000, int.from_bytes(bytes([10, 0, 0, 1]), "little"))  # SAQF(0)
+    card.write(0xE200, int.from_bytes(bytes([10, 0, 0, 2]), "little"))  # DAQF(0)
+    card.write(0xE400, ports)  # SDPQF(0)
+    card.write(0xE800, 5 << 21)  # L34TIMIR(0)
+    card.write(0xE600, 1 << 31 | 6 << 2 | 1)  # FTQF(0): UDP, priority 6
+    card.write(0xE800 + 4, 6 << 21)
+    card.write(0xE600 + 4, 1 << 31 | 0b01111 << 25 | 1 << 2)  # any TCP, priority 1
+    card.write(0xE800 + 8, 6 << 21)
+    card.write(0xE600 + 8, 1 << 31 | 0b11111 << 25 | 2 << 2)  # anything, priority 2
+    card.arrive(ethernet(ipv4(udp(b"", ports=(1000, 2000)), 17)))
+    assert card.written(0, 5).done
+    card.write(0xE600 + 8, 0)
+    card.arrive(ethernet(ipv4(tcp(b""), 6)), ethernet(ipv4(udp(b"", ports=(1000, 2001)), 17)),
+                ethernet(ipv4(udp(b""), 17, source="10.0.0.9")))  # fmt: skip
+    assert card.written(0, 6).done
+    assert [card.written(i, 0).done for i in range(3)] == [True, True, False]
+
+
 def context(card: Card, *, mac: int = 14, ip: int = 20, l4: int = 0, mss: int = 0, kind: int = 0, v4: bool = True,
             tag: int = 0) -> None:  # fmt: skip
     """An advanced context descriptor; kind: 0 UDP, 1 TCP."""
