@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 import pytest
 
-from abi.errors import EAGAIN, EFAULT, EPIPE, ETIMEDOUT, OK
+from abi.errors import EAGAIN, EBUSY, EFAULT, EPIPE, ESRCH, ETIMEDOUT, OK
 from abi.layout import READ, WRITE
 from kernel.calls import Operation, System
 from kernel.calls.messages import FOREVER, MOST_REFUSED
@@ -153,3 +153,39 @@ def test_many_senders_that_are_refused_are_refused_a_few_at_a_time() -> None:
     assert {hall.k.thread[t].state for t in hall.threads[1:]} == {READY}
     assert {hall.k.thread[t].result for t in hall.threads[1:]} == {-EFAULT}
     hall.w.checker.audit()
+
+
+@pytest.mark.parametrize("waiting", [1, 2])
+def test_pager_that_is_taken_away_was_the_last_that_could_send(waiting: int) -> None:
+    w = World(8, 1)
+    k = w.k
+    system = System(k, w.checker.step, lambda *_: None)
+    t = w.running()
+    child, endpoint = system.process_create(t), system.endpoint_create(t)
+    receiving = system.handle_copy(t, endpoint, RECEIVE, 0)
+    assert system.pager_set(t, child, endpoint) == OK
+    assert system.pager_set(t, child, endpoint) == -EBUSY
+    closed = system.handle_close(t, endpoint)
+    assert closed == OK
+    threads = [w.run(w.thread(k.thread[t].process)) for _ in range(waiting)]
+    for u in threads:
+        assert system.message_receive(w.run(u), receiving, FOREVER) == OK
+        assert k.thread[u].state == BLOCKED
+    w.run(t)
+    for wrong in (endpoint + (1 << 16), receiving): assert system.pager_set(t, wrong, 0) == -ESRCH
+    assert system.complete(system.pager_set(t, child, 0)) == OK
+    assert [(k.thread[u].state, k.thread[u].result) for u in threads] == [(READY, -EPIPE)] * waiting
+    assert system.complete(system.process_kill(t, child)) == OK
+    w.checker.audit()
+
+
+def test_pager_of_what_is_ending_cannot_be_taken_away() -> None:
+    w = World(8, 1)
+    system = System(w.k, w.checker.step, lambda *_: None)
+    t = w.running()
+    child, endpoint = system.process_create(t), system.endpoint_create(t)
+    assert system.pager_set(t, child, endpoint) == OK
+    killed = system.process_kill(t, child)
+    assert isinstance(killed, Operation)
+    assert system.pager_set(t, child, 0) == -EBUSY
+    assert killed.complete() == OK

@@ -6,7 +6,8 @@ import pytest
 
 from kernel.audit import audit
 from kernel.invariants import INVARIANTS, live
-from kernel.objects import CONTAINER, FREE, PROCESS, THREAD, Row
+from kernel.objects import CONTAINER, DOMAIN, ENDPOINT, FREE, PROCESS, TABLE, THREAD, Row
+from kernel.page_allocator import allocate_page
 from tests.kernel.scene import Scene
 from tests.kernel.state import TABLES, fields, objects
 from tests.kernel.violations import BREACHES, VIOLATIONS, Violation, second_container
@@ -75,3 +76,28 @@ def test_what_a_page_is_charged_for() -> None:
     kinds = {k.root: CONTAINER, scene.s: PROCESS, scene.running: THREAD, scene.free_pages[0]: FREE}
     for p, kind in kinds.items():
         assert [other for other in (FREE, CONTAINER, PROCESS, THREAD) if live(k, p, other)] == [kind]
+
+
+@pytest.mark.parametrize("kind", [TABLE, CONTAINER, PROCESS, THREAD, ENDPOINT, DOMAIN])
+def test_page_of_an_object_that_was_never_made(kind: int) -> None:
+    """The audit looks at the object that a page says it is, though nothing of it was ever written."""
+    scene = Scene()
+    k = scene.k
+    p = allocate_page(k, k.root, kind)
+    for name in TABLES:
+        if name not in ("page", "block"): getattr(k, name).pop(p, None)
+    k.ledger = None
+    _, failures = audit(k)
+    assert (p,) in {failure.ids for failure in failures}
+
+
+def test_the_audit_looks_at_what_there_is_and_little_more() -> None:
+    scene = Scene()
+    evaluated, failures = audit(scene.k)
+    assert list(failures) == []
+    more_of = [name for name, clause in INVARIANTS.items() if clause.domain in (("process",), ("page",))]
+    processes = {s for s, P in scene.k.page.items() if P.kind == PROCESS} | set(scene.k.process)
+    scene.k.process[max(processes) + 1].state = 0
+    more, failures = audit(scene.k)
+    assert list(failures) == []
+    assert more - evaluated == len(more_of), "one blank process, and the page that it would be"

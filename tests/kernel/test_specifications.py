@@ -15,6 +15,7 @@ from abi import errors
 from kernel.journaled import TRANSITIONS as MODULES
 from kernel.objects import FREE, KIND_NAMES, Row
 from kernel.specs import SPECIFICATIONS
+from kernel.specs.handles import allows
 from tests.kernel.attempt import Attempt
 from tests.kernel.scenarios import CASES, Case
 from tests.kernel.state import Place, fields, idle, load, log, logged_store, objects, place_of, store
@@ -177,3 +178,8 @@ def test_a_write_that_changes_nothing_is_no_change() -> None:
     attempt = Attempt(case)
     log(attempt.k, ("process", attempt.k.thread[attempt.arguments[0]].process, "status", None), 0)
     assert attempt.refused() == ""
+
+
+def test_what_is_allowed_is_a_subset() -> None:
+    for mine in range(8):
+        for asked in range(8): assert allows(mine, asked) == (asked & ~mine == 0)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from tests.kernel.scene import Scene
-from tests.kernel.violations import violates
+from tests.kernel.violations import breaks, violates
 
 
 @violates("endpoint_charge")
@@ -74,3 +74,13 @@ def badge_without_a_pager(scene: Scene) -> None:
 @violates("process_pager")
 def badge_for_a_pager_below_zero(scene: Scene) -> None:
     scene.S.pager_badge = -2
+
+
+def _freed(field: str, value: int) -> None:
+    @breaks("endpoint_charge")
+    def freed_endpoint_is_not_blank(scene: Scene) -> None:
+        setattr(scene.k.endpoint[scene.free_pages[0]], field, value)
+
+
+for _field in ("references", "senders", "receivers", "signals", "timer", "head", "tail", "ticket", "receiving"):
+    _freed(_field, 1)

@@ -6,7 +6,7 @@ from kernel.handles import open_handle
 from kernel.objects import ALIVE, ENDED, NEW
 from kernel.page_allocator import free_page
 from tests.kernel.scene import Scene
-from tests.kernel.violations import charge_to_another, violates
+from tests.kernel.violations import breaks, charge_to_another, second_container, violates
 
 
 @violates("process_charge")
@@ -50,6 +50,39 @@ def two_processes_are_each_others_parents(scene: Scene) -> None:
     S, C = scene.S, scene.k.process[scene.child]
     C.children[0], C.child_count = scene.s, 1
     S.parent, S.position = scene.child, 0
+
+
+@breaks("process_parent")
+def child_in_another_container_than_its_parent(scene: Scene) -> None:
+    scene.k.process[scene.child].container = second_container(scene)
+
+
+@breaks("process_parent")
+def child_that_has_ended_and_has_a_parent(scene: Scene) -> None:
+    scene.k.process[scene.child].state = ENDED
+
+
+@breaks("process_parent")
+def child_of_what_is_no_process(scene: Scene) -> None:
+    k, t = scene.k, scene.running
+    C, T = k.process[scene.child], k.process[t]
+    C.parent, C.position = t, 0
+    T.container, T.born, T.state, T.child_count, T.children[0] = k.root, 1, ALIVE, 1, scene.child
+
+
+@breaks("process_root")
+def ended_process_with_a_root(scene: Scene) -> None:
+    scene.k.process[scene.ended].root = scene.x4
+
+
+@breaks("process_root")
+def ended_process_with_a_thread(scene: Scene) -> None:
+    scene.k.process[scene.ended].thread_count = 1
+
+
+@breaks("process_root")
+def ended_process_with_a_mapping(scene: Scene) -> None:
+    scene.k.process[scene.ended].mappings = 1
 
 
 @violates("process_child")
