@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from kernel.objects import DOMAIN_REGIONS, REGION_BLOCK
+from kernel.objects import DOMAIN_PAGES, DOMAIN_REGIONS, REGION_BLOCK
 from tests.kernel.scene import IOVA, Scene
 from tests.kernel.violations import breaks, violates
 
@@ -54,6 +54,16 @@ def place_of_a_device_that_there_is_not(scene: Scene) -> None:
 @violates("domain_mapped")
 def devices_that_may_only_write(scene: Scene) -> None:
     scene.k.domain[scene.domain].map_permission[IOVA] = 2
+
+
+def _mapped_beyond(w: int) -> None:
+    @breaks("domain_mapped")
+    def page_where_devices_address_nothing(scene: Scene) -> None:
+        M = scene.k.domain[scene.domain]
+        M.map_page[w], M.map_permission[w], M.regions[w // 512] = scene.shared, 1, 1
+
+
+for _w in (-1, DOMAIN_PAGES): _mapped_beyond(_w)
 
 
 @violates("domain_mapped")

@@ -183,6 +183,12 @@ def block_is_on_the_stack_twice(scene: Scene) -> None:
     G.stack[1] = G.stack[2]
 
 
+@breaks("giant_stack")
+def block_that_is_never_used_is_on_the_stack(scene: Scene) -> None:
+    G, B = scene.k.giant[0], scene.k.block[0]
+    G.listed, G.stack[1], B.position = 1, 0, 1
+
+
 @violates("giant_stack")
 def block_in_use_is_on_the_stack(scene: Scene) -> None:
     scene.k.giant[1].stack[1] = scene.block_in_use
