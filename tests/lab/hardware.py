@@ -26,7 +26,8 @@ class Left:
 
 class Hardware:
     """NVMe at 0000:00:05.0 and an 82574 (e1000e) at 0000:00:06.0, each in an IOMMU group of its own; QEMU's own network
-    is behind the card, where 10.0.2.2 answers."""
+    is behind the card, where 10.0.2.2 answers.  At 0000:00:07.0 and .1 two small disks that are two functions of one
+    device, and so in one group."""
 
     def __init__(self, scratch: Path) -> None:
         self._disk, self._frames, self._log = scratch / "disk.img", scratch / "frames.pcap", scratch / "qemu.log"
@@ -41,6 +42,10 @@ class Hardware:
             "-netdev", "user,id=net,restrict=on",
             "-object", f"filter-dump,id=dump,netdev=net,file={self._frames}",
             "-device", f"e1000e,netdev=net,mac={MAC},addr=06.0,romfile=",
+            "-blockdev", "null-co,node-name=one,size=1048576",
+            "-blockdev", "null-co,node-name=two,size=1048576",
+            "-device", "nvme,drive=one,serial=ONE,addr=07.0,multifunction=on",
+            "-device", "nvme,drive=two,serial=TWO,addr=07.1",
             "-d", "guest_errors", "-D", str(self._log),
         ]  # fmt: skip
 

@@ -31,8 +31,11 @@ static void await_ready(uint32_t ready)
 
 static void bring_up(void)
 {
+    aero_handle both = new_endpoint();
+
     device = (aero_handle)must("aero_device", aero_device("nvme0"));
-    endpoint = new_endpoint();
+    endpoint = copy(both, AERO_RECEIVE, 0); /* so that nobody but the device is at the other end */
+    must("handle_close", aero_handle_close(both));
     must("interrupt_bind", aero_interrupt_bind(device, endpoint));
     must("device_map", aero_device_map(device, 0, 0, BAR, 2 * AERO_PAGE_SIZE, READ_WRITE));
     must("mmap", aero_mmap(MEMORY, 3 * AERO_PAGE_SIZE, READ_WRITE));
