@@ -84,19 +84,19 @@ def test_polling_leaves_the_machine_not_once_an_operation(make_model: MakeModel)
             before = machine.statistics()["exits"]
             assert play(machine, lent, "-n", "verify", "0", str(count), "0").status in (0, 3)
             exits.append((machine.statistics()["exits"]) - before)
-        assert exits[1] - exits[0] < 400, exits
+        assert exits[1] - exits[0] < 800, exits  # time slices, and no more; 1584 operations
 
 
 @pytest.mark.parametrize(("faults", "options"), [
     (Faults(seed=1, error=0.05, duplicated=0.1), "-i"),
-    (Faults(seed=2, lost=0.03), "-q 2"),
-    (Faults(seed=3, late=0.03, late_ms=300), "-i -n"),
+    (Faults(seed=2, lost=0.02), "-q 2"),
+    (Faults(seed=3, late=0.03, late_ms=700), "-i -n"),
 ])  # fmt: skip
 def test_a_device_that_does_badly(make_model: MakeModel, faults: Faults, options: str) -> None:
     with Machine("64M") as machine:
         model = make_model(fast=True, faults=faults)
         lent = machine.add_device(model)
-        done = play(machine, lent, *options.split(), "-t", "100", "write", "0", "800", "9")
+        done = play(machine, lent, *options.split(), "-t", "300", "write", "0", "800", "9")
         assert done.status == 0, done.output
         assert contents(model, 0, 800) == blocks(9, 0, 800)
         assert re.search(r"[1-9]", done.output), "something was to be dealt with"
@@ -105,7 +105,7 @@ def test_a_device_that_does_badly(make_model: MakeModel, faults: Faults, options
 def test_pulled_out_in_the_middle(make_model: MakeModel) -> None:
     with Machine("64M") as machine:
         lent = machine.add_device(make_model(faults=Faults(removal=100)))
-        done = play(machine, lent, "-t", "200", "write", "0", "4000", "1")
+        done = play(machine, lent, "-t", "1000", "write", "0", "4000", "1")
         assert done.status == 1
         assert done.output.startswith("the device: error 19\n")
 
