@@ -194,3 +194,18 @@ def test_as_large_as_it_may_be(largest: int) -> None:
     if largest == 1: assert found == [1] * 513
     elif largest == 512: assert found == [512] * 513 + [1]
     else: assert found == [GIANT_PAGES, 512, 1]
+
+
+@pytest.mark.parametrize("v", [5 * 512 - 2, GIANT_PAGES - 2, 3 * GIANT_PAGES + 4 * 512 - 2, (1 << 27) - 2, 3 * 512 + 7])
+@pytest.mark.parametrize("pages", [2, 3, 4, 5])
+@pytest.mark.parametrize("short", [0, 1])
+def test_pages_for_exactly_what_a_range_and_its_tables_take(v: int, pages: int, short: int) -> None:
+    """Small pages on both sides of a table's end: each table that translates one of them is counted once."""
+    tables = sum(len({(v + i) >> shift for i in range(pages)}) for shift in (9, 18, 27))
+    w = World(8, 1, "full")
+    system = System(w.k, w.checker.step, lambda *_: None)
+    c = system.spawn_container(w.k.root, 2 + pages + tables - short, 0, 0, 0)
+    s = system.spawn(c)
+    result = system.complete(system.map_range(s, v * PAGE_SIZE, pages * PAGE_SIZE, RW))
+    assert (result, w.k.container[c].pages) == ((-ENOMEM, pages + tables - 1) if short else (0, 0))
+    assert len([p for p in w.k.process[s].map_page.values() if p]) == (0 if short else pages)
