@@ -109,11 +109,12 @@ def test_pages_entries_and_processes_with_what_they_were(k: Kernel) -> None:
     assert list(found.entries) == [(4, 2), (4, 3)]
 
 
+@pytest.mark.parametrize("counted", [False, True])
 @pytest.mark.parametrize("row", ["entry", "permission"])
-def test_an_entry_that_was_written_alone(k: Kernel, row: str) -> None:
+def test_an_entry_that_was_written_alone(k: Kernel, row: str, counted: bool) -> None:
     """What leads to another table has no permission; what is protected leads where it did."""
     logged_store(k, ("table", 4, row, 5), 1)
-    logged_store(k, ("table", 4, "used", None), 1)
+    if counted: logged_store(k, ("table", 4, "used", None), 1)
     found = consequences(k)
     assert found is not None
     assert list(found.entries) == [(4, 5)]
