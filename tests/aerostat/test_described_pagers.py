@@ -189,8 +189,8 @@ def test_invariants_of_a_machine_that_is_described_in_python(tmp_path: Path) -> 
 
 def test_a_device_that_is_described_in_python_is_an_error() -> None:
     described = MachineDescription(
-        programs={"p": ProgramDescription("demo/hello")}, devices={"disk": DeviceDescription("nvme")},
+        programs={"p": ProgramDescription("demo/hello")}, devices={"disk": DeviceDescription("drum")},
         directory=str(BUILT),
     )  # fmt: skip
-    with pytest.raises(DescriptionError, match=r"device\.disk\.kind: there is no kind of device 'nvme'"):
+    with pytest.raises(DescriptionError, match=r"device\.disk\.kind: there is no kind of device 'drum'"):
         Machine.from_description(described)
