@@ -252,21 +252,7 @@ def test_the_command_line_passes_it_through(capfd: pytest.CaptureFixture[str]) -
     assert f"serial {SERIAL}" in said
 
 
-def test_the_host_takes_it_back_while_it_is_used() -> None:
-    """VFIO asks for it by an eventfd, and waits until it is given back: to its driver it was unplugged."""
-    with Machine("16M", check="full") as machine, Pipe() as pipe:
-        lent = machine.add_device(VfioDevice(NVME))
-        program = machine.spawn(
-            built("tests/passthrough"), ["passthrough", "hold"], stdout=pipe.fd, linux=False, devices={"nvme0": lent}
-        )
-        pipe.until("holds")
-        assert unbind(NVME).driver == "nvme"
-        assert lent.gone
-        pipe.until("the interrupt failed: EPIPE")
-        assert wait(program) == 1
-        machine.audit()
-
-
 def test_the_host_has_it_and_what_is_on_it() -> None:
+    assert unbind(NVME).driver == "nvme"
     written = bytes(n * 7 & 255 for n in range(4096))
     with await_disk().open("rb") as disk: assert disk.read(8 * 512 + 4096)[8 * 512 :] == written
