@@ -3,7 +3,8 @@
 The clauses about a written object itself are those that mention a field that was written.  A clause about another
 object can break only if it reads the written one, and then each leads to the other: every relation has a back
 reference.  Where a clause reads across one is said here, once; the rest follows (``kernel.evaluation``).  What a write
-could break beyond that breaks a clause in here with it: what is freed must be blank, and counts are ledgers.
+could break beyond that breaks a clause in here with it: what is freed must be blank, and counts are ledgers.  That
+nothing is missing is proved, of each clause and whatever is written (``kernel.prove.completeness``).
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ BEYOND: Final[dict[str, tuple[Beyond, ...]]] = {
         ("giant", "giant", ("kind", "owner", "giant"), ("giant_used", "giant_kind")),
     ),
     "giant": (("owner", "container", ("owner",), ("container_charges",)),),
+    "table": (("process", "process", ("level", "process"), ("process_root",)),),
     "process": (
         ("root", "table", ("root",), ("table_place",)),
         ("waiter", "thread", ("waiter",), ("thread_waits",)),
@@ -155,13 +157,29 @@ OF_OTHERS: Final = frozenset({("table_place", "entry"), ("process_parent", "chil
 
 UNBOUNDED: Final[dict[tuple[str, str], str]] = {
     ("core", "container"): "live.placed_count",
-    ("container", "cores_of"): "live.processes or live.child_count",
-    ("container", "core_count"): "live.core_count <= 0 and live.child_count",
+    ("container", "cores_of"): "live.processes or live.child_count or old.processes or old.child_count",
+    ("container", "core_count"): "live.core_count <= 0 and (live.child_count or old.child_count)",
     ("process", "born"): "live.child_count",
     ("container", "born"): "live.processes and live.born < old.born",
+    ("page", "kind"): "old.kind != live.kind and old.kind != 0 and live.kind != 0",
+    ("domain", "holder"): "old.holder != live.holder and live.device_count",
+    ("container", "depth"): "old.depth != live.depth and old.state != 0 and live.state != 0",
+    ("container", "path"): "old.state != 0 and live.state != 0",
+    ("process", "container"): "old.container != live.container and old.state != 0 and live.state != 0",
+    ("process", "handle_carved"): "live.handle_carved < old.handle_carved and live.handle_listed > 0",
+    ("table", "level"): "old.level != live.level and old.level != 0 and live.level != 0",
+    ("table", "process"): "old.process != live.process and old.level != 0 and live.level != 0",
+    ("table", "base"): "old.base != live.base and old.level != 0 and live.level != 0",
+    ("block", "kind"): "old.kind != live.kind and old.kind != 0 and live.kind != 0",
+    ("block", "carved"): "old.kind == live.kind and live.carved < old.carved",
+    ("giant", "kind"): "old.kind != live.kind and old.kind != 0 and live.kind != 0",
+    ("giant", "carved"): "old.kind == live.kind and live.carved < old.carved",
+    ("memory", "blocks"): "live.blocks != old.blocks",
+    ("memory", "giants"): "live.giants != old.giants",
 }
-"""Fields that clauses about any number of objects read: under what condition on the written object ``live``, that was
-``old``, such a clause can have broken.  No transition writes them under it."""
+"""Fields that clauses about any number of objects read, or that do not change while their object is what it is: under
+what condition on the written object ``live``, that was ``old``, such a clause can have broken.  No transition writes
+them under it: where one did, everything would be evaluated."""
 
 RANGES: Final[dict[tuple[str, str], str]] = {("memory", "fresh"): "giant"}
 """Fields below which all objects of a table were used."""

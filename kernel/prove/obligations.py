@@ -4,6 +4,7 @@
 transitions     each keeps each invariant, and calls the page allocator only where its contracts let it; does what its
                 specification says and nothing else; returns the error that the specification names where it refuses
 allocator       each function of the page allocator keeps its contract
+touched         no invariant breaks of which the check after a transition evaluates no instance (completeness)
 facts           the lemmas; what ledgers are because they count; virtual pages as four indices
 boot            the state that a machine starts with has every invariant
 hardware        what the processor's page walk makes of the tables (kernel.prove.hardware)
@@ -18,7 +19,17 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 
 from kernel.invariants import INVARIANTS
-from kernel.prove import allocator, counting, facts, hardware, initial, instances, preservation, refinement
+from kernel.prove import (
+    allocator,
+    completeness,
+    counting,
+    facts,
+    hardware,
+    initial,
+    instances,
+    preservation,
+    refinement,
+)
 from kernel.prove.contracts import CONTRACTS
 from kernel.prove.evaluator import NotUnderstood
 from kernel.prove.goals import Goal
@@ -187,6 +198,15 @@ def _of_facts() -> Iterator[Task]:
     )  # fmt: skip
 
 
+def _of_touched() -> Iterator[Task]:
+    for clause in INVARIANTS.values():
+        yield Task(
+            "touched", clause.name, "touched", f"{clause.name} does not break where the check does not evaluate it",
+            lambda timeout, seed, clause=clause: completeness.prove([clause], timeout, seed),  # type: ignore[misc]
+            ("kernel/evaluation.py", "kernel/fields.py"),
+        )  # fmt: skip
+
+
 def of_hardware(obligations: Iterable[Obligation], sources: tuple[str, ...]) -> Iterator[Task]:
     """Obligations about what is stored for the processor, as tasks."""
     for obligation in obligations:
@@ -211,6 +231,7 @@ def tasks() -> list[Task]:
     found = [task for name in transitions() for task in of_transition(name)]
     found += [_of_contract(name) for name in CONTRACTS]
     found += _of_facts()
+    found += _of_touched()
     found.append(Task("boot", "boot", "base case", "a machine starts in a state with every invariant, whatever its "
                       "numbers of blocks and cores", initial.prove))  # fmt: skip
     # What else the hardware's proofs run than the evaluator consults is the engine's.

@@ -36,6 +36,11 @@ ASSUMPTIONS: Final = (
         "checked on what the body writes: it reads nothing, and each core writes its own",
     ),
     Assumption(
+        "touched rules", "kernel/prove/touching.py says of kernel.touched what kernel/evaluation.py makes of it",
+        "both go by the same tables and the same functions for which fields a clause reads; tests plant bugs in "
+        "transitions and take rules away",
+    ),
+    Assumption(
         "storage", "tables and rows are total: what was never written reads as 0 or blank, each object is itself alone",
         "kernel/storage.py and its compiled form, by tests; ids are keys of dictionaries",
     ),

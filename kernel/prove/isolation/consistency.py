@@ -13,13 +13,13 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
-from functools import cache
+from functools import cache, partial
 from typing import Final
 
 from kernel.prove.counterexample import describe
 from kernel.prove.goals import ROUNDS, Goal, arbitrary
 from kernel.prove.instances import PLACES, reads_of, substitute
-from kernel.prove.isolation.observation import OBSERVED, observed
+from kernel.prove.isolation.observation import OBSERVED, WITHIN, in_use, observed
 from kernel.prove.isolation.statements import A
 from kernel.prove.isolation.surroundings import (
     ADDRESSES,
@@ -178,6 +178,10 @@ class Alike(Surroundings):
             its_view = observed(field_)
             if its_view is None or not self._new((field_, ids)): continue
             seen = _seen(its_view, ids[0])
+            if field_ in WITHIN:
+                used = in_use(field_, ids[0], ids[1], read)
+                reads += reads_of([used])  # which are the same as well
+                seen = all_of((seen, used))
             solver.suppose_once(implies(seen, equal(read_, read(field_ + TWIN, *ids))))
             found.append(seen)
         return found
@@ -222,8 +226,14 @@ def state_goals(step: Step, known: Alike) -> Iterator[Goal]:
         value = state.item(key, ids[0], ids[1]) if key in ROWS else state.read(key, ids[0])
         if value is read(key, *ids): continue
         seen = said(view, state, NOW, known.after, A, ids[0])
+        if key in WITHIN: seen = all_of((seen, in_use(key, ids[0], ids[1], partial(_field, state))))
         same = equal(value, known.twin.integer(value))
         yield Goal(f"A's {key}", ids, True, implies(all_of((seen, known.twin.truth(seen))), same))
+
+
+def _field(state: State, field: str, id: Integer, index: Integer | None = None) -> Integer:
+    """A field, or an item of a row, after the step."""
+    return state.read(field, id) if index is None else state.item(field, id, index)
 
 
 def prove(step: Step, known: Alike, goals: Iterator[Goal]) -> Iterator[Goal]:
