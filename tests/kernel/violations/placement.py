@@ -48,6 +48,12 @@ def container_uses_cores_above_its_own(scene: Scene) -> None:
 
 
 @violates("container_core")
+def container_uses_cores_of_one_beside_it(scene: Scene) -> None:
+    n = scene.w.container(scene.running, 3)[0]
+    scene.k.container[n].cores_of = second_container(scene)
+
+
+@violates("container_core")
 def freed_container_owns_a_core(scene: Scene) -> None:
     scene.k.container[scene.free_pages[0]].core = 1
 
