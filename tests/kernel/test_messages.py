@@ -659,3 +659,23 @@ def test_reply_is_given_once_where_the_next_message_has_to_wait(scene: Scene, sh
     assert busy.value.call == ("" if share else "message_receive")
     assert len(scene.deliveries) == (0 if share else 1)
     assert scene.state(scene.c)[0] == (BLOCKED if share else READY)
+
+
+def test_timer_that_is_set_and_unset(scene: Scene) -> None:
+    """It is one that can send: when it goes, who waits for it alone is told."""
+    own = scene.do(scene.s, "endpoint_create")
+    e = scene.w.k.process[scene.server.process].handle_object[own % 65536]
+    E = scene.w.k.endpoint[e]
+    for first, bound in ((5, 1), (1 << 40, 1), (0, 0), (1, 1)):
+        assert scene.call(scene.s, "timer_set", own, first, 0) == 0
+        assert E.timer == bound
+    receiving = scene.do(scene.s, "handle_copy", own, RECEIVE, 0)
+    u = another_thread(scene)
+    scene.do(u, "message_receive", receiving, FOREVER)
+    scene.w.run(scene.s)
+    assert scene.call(scene.s, "handle_close", own) == 0
+    assert scene.state(u)[0] == BLOCKED
+    assert scene.call(scene.s, "timer_set", receiving + (1 << 16), 0, 0) == -ESRCH
+    assert scene.call(scene.s, "timer_set", receiving, 0, 0) == 0
+    assert E.timer == 0
+    assert scene.state(u) == (READY, -EPIPE)
