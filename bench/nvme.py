@@ -33,9 +33,6 @@ FILE_SIZE: Final = 256 << 20
 MILLISECONDS: Final = 1000
 GOAL_CYCLES: Final = 250
 GOAL_FILE: Final = 0.9
-PAPER: Final = {"read, batch 1": 13e3, "read, batch 32": 141e3}
-"""Figure 5, operations a second of fio on Linux's driver for one core, 4 KiB: the paper's own driver reaches what the
-device can (P3700)."""
 
 
 class Linked:
