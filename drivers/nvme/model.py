@@ -158,6 +158,7 @@ class NvmeModel:
         """See ``Device.reset``."""
         with self.lock:
             self._power_on()
+            if self._shared: self._publish()
 
     def close(self) -> None:
         """See ``Device.close``.  The backing stays the caller's to close."""
@@ -190,6 +191,7 @@ class NvmeModel:
             if lost < 0: raise ValueError("this model was made without power_cuts")
             self.admin.unsafe_shutdowns += 1
             self._power_on()
+            if self._shared: self._publish()  # now: what a driver writes after this must not look like what was there
             return lost
 
     def counts(self) -> dict[str, int]:

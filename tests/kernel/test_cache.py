@@ -12,6 +12,7 @@ import pytest
 
 import kernel
 from kernel import cache, evaluated
+from tests.kernel.pure import with_sources
 
 
 class Maker:
@@ -93,6 +94,7 @@ def test_source_that_is_not_there(folder: Path) -> None:
         cache.cached_code("made", [str(folder / "c.py")], Maker())
 
 
+@with_sources
 def test_sources_of_the_evaluation() -> None:
     here = Path(kernel.__file__).parent
     members = [path for package in ("objects", "invariants") for path in sorted((here / package).glob("*.py"))]

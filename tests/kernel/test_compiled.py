@@ -24,6 +24,7 @@ from kernel.compiled.rewrite import calls, invariants, journaled, objects, speci
 from kernel.compiled.storage import LISTED, PIECE
 from kernel.journaled import TRANSITIONS
 from kernel.objects import Page
+from tests.kernel.pure import with_sources
 
 STORAGES: Final = [plain_storage, compiled_storage]
 IDS: Final = (-513, -512, -1, 0, 1, 2, PIECE - 1, PIECE, PIECE + 1, 3 * PIECE + 5, LISTED - 1, LISTED, LISTED + 1)
@@ -367,6 +368,7 @@ def test_pages_are_kept_in_tables_of_either_kind() -> None:
         assert isinstance(table[5], Page)
 
 
+@with_sources
 def test_code_of_a_function_that_may_be_compiled() -> None:
     """Of what Python runs it is at hand; of what is compiled, it is that of its source."""
     from kernel.invariants.threads import core_queue

@@ -138,6 +138,14 @@ def test_what_devices_reach_and_who_holds_them(k: Kernel) -> None:
     assert found.devices == [(k.device[9], 5, 8)]
 
 
+def test_a_device_that_was_written_alone(k: Kernel) -> None:
+    k.device[9].holder = 5
+    logged_store(k, ("device", 9, "holder_slot", None), 3)
+    found = consequences(k)
+    assert found is not None
+    assert found.devices == [(k.device[9], 5, 0)]
+
+
 def test_a_thread_that_is_ready_on_another_core_has_left_the_one_it_ran_on(k: Kernel) -> None:
     k.core[1].current = 7
     logged_store(k, ("core", 1, "current", None), 0)

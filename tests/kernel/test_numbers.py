@@ -9,12 +9,15 @@ from abi.layout import PAGE_SIZE
 from kernel.audit import audit
 from kernel.calls import Operation, System
 from kernel.objects import CONTAINER, Kernel, Row
+from tests.kernel.pure import with_sources
 from tests.kernel.scenarios import CASES, Case, V, W
 from tests.kernel.scene import Scene
 from tests.kernel.state import fields, objects
 from tests.kernel.test_families import Family
 from tests.kernel.violations import second_container
 from tests.kernel.world import Transition, World, indices
+
+pytestmark = with_sources
 
 
 def anew(number: int) -> int:

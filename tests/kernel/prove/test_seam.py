@@ -17,14 +17,14 @@ from typing import Any
 
 import pytest
 
-import kernel
 from abi.calls import CALLS
 from kernel.journaled import TRANSITIONS
 from kernel.objects import CLASSES, TABLE_NAMES
 from kernel.storage import Row
 from tests.kernel.fuzz.run import NOT_HERE, Run
+from tests.kernel.pure import with_sources
 
-pytestmark = pytest.mark.skipif(kernel.COMPILED, reason="done by test_pure, which has the kernel's sources run")
+pytestmark = with_sources
 
 ROOT = Path(__file__).resolve().parents[3]
 WRITERS = {"kernel.boot", "kernel.objects.state", *(f"kernel.journaled.{name}" for name in TRANSITIONS)}

@@ -9,7 +9,6 @@ from typing import Any
 
 import pytest
 
-import kernel
 from kernel.check import Checker, CheckFailed
 from kernel.objects import CLASSES, fields_of
 from kernel.prove import source
@@ -20,12 +19,13 @@ from kernel.prove.state import BEFORE, State
 from kernel.prove.terms import Truth, name
 from kernel.specs import SPECIFICATIONS
 from tests.kernel.prove.runs import Run, constants
+from tests.kernel.pure import with_sources
 from tests.kernel.scenarios import CASES, Case
 from tests.kernel.state import Place, load, place_of, store
 from tests.kernel.test_specifications import unrelated
 from tests.kernel.world import World
 
-pytestmark = pytest.mark.skipif(kernel.COMPILED, reason="done by test_pure, which has the kernel's sources run")
+pytestmark = with_sources
 
 FIELDS = tuple(f"{of.table_name}.{field}" for of in CLASSES for field in fields_of(of))
 

@@ -32,6 +32,11 @@ def core_that_is_not(w: World) -> Arguments:
     return (2,)
 
 
+@case("schedule", "EINVAL")
+def core_beyond_all(w: World) -> Arguments:
+    return (70,)
+
+
 @case("schedule", "EBUSY")
 def core_runs_one(w: World) -> Arguments:
     w.running()

@@ -70,6 +70,11 @@ def child_of_what_is_no_process(scene: Scene) -> None:
     T.container, T.born, T.state, T.child_count, T.children[0] = k.root, 1, ALIVE, 1, scene.child
 
 
+@breaks("handle_object")
+def child_that_says_another_holds_it(scene: Scene) -> None:
+    scene.k.process[scene.child].holder = 1 << 40
+
+
 @breaks("process_root")
 def ended_process_with_a_root(scene: Scene) -> None:
     scene.k.process[scene.ended].root = scene.x4

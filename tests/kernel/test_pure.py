@@ -1,5 +1,4 @@
-"""Tests that put something of their own in the place of a class or function of the kernel, which only sources allow:
-where the kernel is compiled, they are run once more with the sources."""
+"""Where the kernel is compiled, the tests that need its sources (``pure``) are run with these."""
 
 from __future__ import annotations
 
@@ -15,12 +14,15 @@ import kernel
 HERE = Path(__file__).parent
 
 
-@pytest.mark.parametrize("name", ["test_specifications.py", "test_seam.py"])
+@pytest.mark.parametrize("name", [
+    "prove/test_specifications.py", "prove/test_seam.py", "test_numbers.py", "test_cache.py",
+    "test_compiled.py::test_code_of_a_function_that_may_be_compiled",
+])  # fmt: skip
 def test_with_the_sources(name: str) -> None:
     if not kernel.COMPILED: pytest.skip("they are running anyway")
-    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", str(HERE / name)]
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", f"{HERE}/{name}"]
     done = subprocess.run(
         command, env={**os.environ, "AEROSTAT_PURE": "1"}, capture_output=True, text=True, timeout=600,
-        cwd=HERE.parents[2],
+        cwd=HERE.parents[1],
     )  # fmt: skip
     assert done.returncode == 0, done.stdout[-4000:] + done.stderr[-2000:]
