@@ -15,7 +15,7 @@ HERE = Path(__file__).parent
 
 
 @pytest.mark.parametrize("name", [
-    "prove/test_specifications.py", "prove/test_seam.py", "test_numbers.py", "test_cache.py",
+    "prove/test_specifications.py", "prove/test_seam.py", "test_numbers.py", "test_cache.py", "test_storage.py",
     "test_compiled.py::test_code_of_a_function_that_may_be_compiled",
 ])  # fmt: skip
 def test_with_the_sources(name: str) -> None:

@@ -11,6 +11,7 @@ import pytest
 import kernel.storage as here
 from kernel.compiled import storage as compiled
 from kernel.objects import Thread
+from tests.kernel.pure import with_sources
 
 # What is looked up by small numbers is kept in another way than the rest, and so is what comes in order.
 INDICES = (0, 1, 2, 3, 5, 9, 17, 30, 400, 511, 512, 4095, -1, 1 << 35, (1 << 35) + 1)
@@ -113,6 +114,7 @@ def test_a_row_shows_its_items_wherever_they_are_kept() -> None:
     assert (len(row), sorted(row)) == (3, [0, 2, 1 << 35])
 
 
+@with_sources
 @pytest.mark.parametrize("tables", [here, compiled], ids=["here", "compiled"])
 def test_an_old_table_has_the_old_objects_and_else_the_live_ones(tables: Any) -> None:
     live = tables.Table(Thread)

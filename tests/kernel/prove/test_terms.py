@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from kernel.prove import terms
@@ -150,20 +150,20 @@ def _small_names() -> object:
     for its in known: terms.RANGES.pop(its, None)
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.filter_too_much])
 @given(INTEGERS, VALUES)
 def test_an_integer_is_what_python_computes(a: Formula, values: Values) -> None:
     assert meaning(values).integer(integer(a)) == a.says(values)
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.filter_too_much])
 @given(TRUTHS, VALUES)
 def test_a_truth_is_what_python_computes(a: Formula, values: Values) -> None:
     assert meaning(values).truth(truth(a)) == bool(a.says(values))
     assert meaning(values).truth(terms.negate(truth(a))) != bool(a.says(values))
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.filter_too_much])
 @given(st.lists(TRUTHS, max_size=4), TRUTHS, INTEGERS, VALUES)
 def test_what_is_known_simplifies_without_changing(
     known: list[Formula], a: Formula, b: Formula, values: Values
@@ -179,7 +179,7 @@ def test_what_is_known_simplifies_without_changing(
     assert meaning(values).integer(facts.choose(integer(b))) == b.says(values), "what a copy learns the first does not"
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.filter_too_much])
 @given(TRUTHS, INTEGERS, INTEGERS, VALUES)
 def test_putting_terms_in_the_place_of_names(a: Formula, b: Formula, by: Formula, values: Values) -> None:
     put = {terms.name("a"): integer(by)}
@@ -188,7 +188,7 @@ def test_putting_terms_in_the_place_of_names(a: Formula, b: Formula, by: Formula
     assert meaning(values).integer(substitute_integer(integer(b), put)) == b.says(other)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.filter_too_much])
 @given(TRUTHS, INTEGERS, VALUES)
 def test_the_solver_is_told_the_same(a: Formula, b: Formula, values: Values) -> None:
     """With all names and reads given, the solver finds a formula true where it is, and no other value of an integer."""
