@@ -51,7 +51,7 @@ compiled: native userland kernel
 run: all  ## run a native program and an unmodified static Linux one, and say what was checked
 	@$(BIN)/python -m aerostat.tour build/userland/demo/hello $(BUSYBOX)
 
-test: all lab-packages  ## all tests, with those in the lab; under 25 minutes
+test: all lab-packages  ## all tests, with those in the lab; under 30 minutes
 	@$(BIN)/python -m pytest -q
 
 quick: all  ## the tests without the lab
