@@ -36,7 +36,6 @@ from kernel.objects import (
 
 if TYPE_CHECKING:
     from hv.devices import Devices
-    from hv.register_pages import RegisterPages
 
 
 def joined(runs: list[tuple[int, int]]) -> list[tuple[int, int]]:
@@ -88,28 +87,24 @@ class Listener(Protocol):
 class Effects:
     """Carries out what the journal says on one machine's memory and page tables."""
 
-    def __init__(self, k: Kernel, memory: GuestMemory, frames: TableFrames, gate: Gate, listener: Listener) -> None:
+    def __init__(
+        self, k: Kernel, memory: GuestMemory, frames: TableFrames, gate: Gate, listener: Listener, devices: Devices
+    ) -> None:
         self._k = k
         self._memory = memory
         self._frames = frames
         self._system_entry = gate.system_pml4_entry()
         self._listener = listener
-        self.devices: Devices | None = None
-        self._registers: dict[int, int] = {}
-        """By page: the guest-physical address of the device registers that its entries lead to."""
-        self._register_pages: RegisterPages | None = None
+        self._devices = devices
+        self._registers = devices.registers
         # What is still to be done to pages, as runs: a call to the host costs the same for one page as for many.
         self._drops: list[tuple[int, int]] = []
         self._releases: list[tuple[int, int]] = []
 
-    def carry_out_on(self, devices: Devices) -> None:
-        """What transitions mean for devices is theirs from now on."""
-        self.devices, self._register_pages, self._registers = devices, devices.registers, devices.registers.frames
-
     def settle(self) -> None:
         """Drops the translations, and releases the pages, of the transitions so far.  Before the big lock is given
         up, so that no system call returns before what it took away is out of reach."""
-        if self.devices is not None and not self.devices.settled: self.devices.settle()
+        if not self._devices.settled: self._devices.settle()
         # Taken off first: what fails here stops the machine, and is not tried again on each way out of it.
         if self._drops:
             drops, self._drops = self._drops, []
@@ -124,7 +119,7 @@ class Effects:
         """Carries out what a transition means, but for what ``settle`` does."""
         k = self._k
         for t, core in found.left: self._listener.thread_left(t, core)
-        if (found.devices or found.mappings) and self.devices is not None: self.devices.changed(found)
+        if found.devices or found.mappings: self._devices.changed(found)
         if found.kinds: self._before_entries(found.kinds)
         if found.entries: self._write_entries(found.entries, found.kinds)
         if found.kinds: self._after_entries(found.kinds)
@@ -154,15 +149,14 @@ class Effects:
             elif kind == MAPPED:
                 if self._releases: self.settle()  # it may be among them, and is somebody's again
                 memory.ensure(p)
-                if self._register_pages is not None and self._register_pages.next_address:
-                    self._register_pages.mapped(p)
+                if self._registers.next_address: self._registers.mapped(p)
             elif kind in (MAPPED_BLOCK, MAPPED_GIANT):
                 if self._releases: self.settle()
                 memory.ensure(p + PAGES_OF[kind] - 1)
                 memory.huge(p, PAGES_OF[kind])
 
     def _write_entries(self, entries: dict[tuple[int, int], None], kinds: dict[int, int]) -> None:
-        k, frames = self._k, self._frames
+        k, frames, registers = self._k, self._frames, self._registers.frames
         for where in entries:
             x, i = where
             X = k.table[x]
@@ -172,8 +166,8 @@ class Effects:
                 kind = k.page[target].kind
                 if kind == TABLE:
                     value = encode_entry(frames.gpa(target), 0, table=True, large=False)
-                elif self._registers and target in self._registers:
-                    value = encode_register_entry(self._registers[target], X.permission[i])
+                elif registers and target in registers:
+                    value = encode_register_entry(registers[target], X.permission[i])
                 else:
                     value = encode_entry(target << PAGE_SHIFT, X.permission[i], table=False, large=kind != MAPPED)
             if kind == MAPPED_GIANT or (frames.stand_ins and where in frames.stand_ins):
@@ -188,8 +182,8 @@ class Effects:
                 # A page that this transition frees is released below, which drops its translations too.
                 if not (page in kinds and k.page[page].kind == FREE):
                     self._drops.append((page, PAGES_OF[k.page[page].kind]))
-            elif self._register_pages is not None:
-                self._register_pages.dropped(address)
+            else:
+                self._registers.dropped(address)
 
     def _after_entries(self, kinds: dict[int, int]) -> None:
         k = self._k
@@ -197,8 +191,7 @@ class Effects:
             if k.page[p].kind != FREE or before == FREE:
                 continue
             if before in PAGES_OF:
-                if self._registers and p in self._registers and self._register_pages is not None:
-                    self._register_pages.freed(p)
+                if p in self._registers.frames: self._registers.freed(p)
                 self._releases.append((p, PAGES_OF[before]))
             elif before == TABLE:
                 self._frames.free(p)

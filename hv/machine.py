@@ -114,12 +114,11 @@ class Machine:
         self.vcpus = VcpuPool(self.vm, self.gate, self.thread_vcpus.reclaim)
         self.events = Events(self.lock, self.fail)
         self.life = LifeCycle(self)
-        self.effects = Effects(self.kernel, self.memory, self.frames, self.gate, self.life)
+        self.devices = Devices(self)
+        self.effects = Effects(self.kernel, self.memory, self.frames, self.gate, self.life, self.devices)
         self.system = System(self.kernel, self.step, self.life.thread_started)
         self.messages = Messages(self)
         self.system.operations.orphaned = self._orphaned
-        self.devices = Devices(self)
-        self.effects.carry_out_on(self.devices)
         self.checker.carry_out = self.effects.apply
         self.checker.failed = self.stop
         self.native = self._native_calls()

@@ -131,23 +131,22 @@ class RegisterPages:
 
     def at(self, address: int) -> Mapping | None:
         """The mapping that this guest-physical address is of."""
-        return self._by_place.get((address - DEVICES_BASE) // STRIDE)
+        return self._by_place.get(_place_of(address))
 
     def mapped(self, p: int) -> None:
         """Page p of the kernel has been mapped, by the call that set ``next_address``."""
         address, self.next_address = self.next_address, 0
         self.frames[p] = address
-        self._by_place[(address - DEVICES_BASE) // STRIDE].frames.add(p)
+        self._by_place[_place_of(address)].frames.add(p)
 
     def dropped(self, address: int) -> None:
         """An entry that led to this guest-physical address has changed."""
-        mapping = self._by_place.get((address - DEVICES_BASE) // STRIDE)
+        mapping = self.at(address)
         if mapping is not None: self._stale[mapping] = None
 
     def freed(self, p: int) -> None:
         """Page p of the kernel is free, and will be memory when it is used again."""
-        address = self.frames.pop(p)
-        mapping = self._by_place[(address - DEVICES_BASE) // STRIDE]
+        mapping = self._by_place[_place_of(self.frames.pop(p))]
         mapping.frames.discard(p)
         self._stale[mapping] = None
 
@@ -174,16 +173,13 @@ class RegisterPages:
         stale, self._stale = list(self._stale), {}
         dropped = False
         for mapping in stale:
-            slots = list(mapping.memslots)
-            for slot, gpa, _, host in slots:
-                self._vm.set_memslot(slot, gpa, 0, host)
-                dropped = True
+            if mapping.memslots: dropped = True
             if mapping.alive and mapping.frames:
                 # In between, accesses are trapped, and made all the same.
-                for slot, gpa, size, host in slots: self._vm.set_memslot(slot, gpa, size, host)
+                for slot, gpa, _, host in mapping.memslots: self._vm.set_memslot(slot, gpa, 0, host)
+                for slot, gpa, size, host in mapping.memslots: self._vm.set_memslot(slot, gpa, size, host)
                 continue
-            self._slots += [slot for slot, _, _, _ in slots]
-            mapping.memslots.clear()
+            self._remove_memslots(mapping)
             if not mapping.frames: self._forget(mapping)
         if stale and not dropped: self._new_generation()
 
@@ -236,6 +232,11 @@ class RegisterPages:
         """The virtual machine is closed."""
         self._by_place.clear()
         self.frames.clear()
+
+
+def _place_of(address: int) -> int:
+    """Of the mapping that this guest-physical address is of."""
+    return (address - DEVICES_BASE) // STRIDE
 
 
 def _access(mapping: Mapping, offset: int, length: int, vcpu: Engine) -> int:

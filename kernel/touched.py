@@ -4,7 +4,8 @@ The clauses about a written object itself are those that mention a field that wa
 object can break only if it reads the written one, and then each leads to the other: every relation has a back
 reference.  Where a clause reads across one is said here, once; the rest follows (``kernel.evaluation``).  What a write
 could break beyond that breaks a clause in here with it: what is freed must be blank, and counts are ledgers.  That
-nothing is missing is proved, of each clause and whatever is written (``kernel.prove.completeness``).
+nothing is missing is proved clause by clause, whatever is written (``kernel.prove.completeness``), but for those that
+``kernel.prove.not_proved`` names.
 """
 
 from __future__ import annotations

@@ -16,16 +16,6 @@ static struct device device;
 static struct e1000e nic;
 static uint8_t frame[E1000E_FRAME];
 
-static int failed(const char *what, int result)
-{
-    struct line line = {0};
-
-    line_text(&line, what);
-    line_decimal(&line, ": error ", (uint64_t)-result);
-    device_say(line.text);
-    return 1;
-}
-
 static uint64_t number(const char *text, const char **end)
 {
     uint64_t value = 0;
@@ -99,7 +89,7 @@ static int arp(const uint8_t ip[4], uint64_t times)
         memcpy(frame + 38, ip, 4);
         result = send(60);
         if (result)
-            return failed("send", result);
+            return say_failed("send", result);
         while (!answered && device_ticks() < end) {
             uint64_t length;
 
@@ -117,7 +107,7 @@ static int arp(const uint8_t ip[4], uint64_t times)
     }
     say_mac("it is at ", answer);
     if (nic.interrupts && nic.woken == 0)
-        return failed("interrupts", -DEVICE_ETIMEDOUT);
+        return say_failed("interrupts", -DEVICE_ETIMEDOUT);
     if (nic.interrupts) {
         struct line line = {0};
 
@@ -141,11 +131,11 @@ static int send_many(uint64_t count)
         memset(frame + 30, 0, 30);
         result = send(60);
         if (result)
-            return failed("send", result);
+            return say_failed("send", result);
     }
     for (uint64_t end = after_ms(10000); !e1000e_sent(&nic);) {
         if (device_ticks() > end)
-            return failed("send", -DEVICE_ETIMEDOUT);
+            return say_failed("send", -DEVICE_ETIMEDOUT);
         e1000e_wait(&nic, 1000000);
     }
     return 0;
@@ -184,10 +174,10 @@ int main(int argc, char **argv)
     }
     result = device_open(&device, argv[1]);
     if (result)
-        return failed("open", result);
+        return say_failed("open", result);
     result = e1000e_open(&nic, &device, interrupts);
     if (result)
-        return failed("bring-up", result);
+        return say_failed("bring-up", result);
     result = run(argc - 2 - interrupts, argv + 2 + interrupts);
     e1000e_close(&nic);
     device_close(&device);

@@ -371,6 +371,11 @@ unsigned nic_link(struct nic *nic)
     return links == UINT32_MAX || !(links & LINKS_UP) ? 0 : speeds[links >> 28 & 3];
 }
 
+bool nic_gone(struct nic *nic)
+{
+    return get(nic, STATUS) == UINT32_MAX;
+}
+
 int nic_wait_for_link(struct nic *nic, uint64_t milliseconds)
 {
     return await(nic, LINKS, LINKS_UP, LINKS_UP, milliseconds);
@@ -381,7 +386,7 @@ int nic_read_statistics(struct nic *nic, struct nic_statistics *statistics)
 {
     struct nic_statistics *all = &nic->statistics;
 
-    if (get(nic, STATUS) == UINT32_MAX)
+    if (nic_gone(nic))
         return -DEVICE_ENODEV;
     all->received += get(nic, GPRC);
     all->sent += get(nic, GPTC);

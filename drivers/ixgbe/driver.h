@@ -105,6 +105,9 @@ void nic_close(struct nic *nic);
 /* The link's speed in Mb/s, 0 while it is down. */
 unsigned nic_link(struct nic *nic);
 
+/* Whether the device was pulled out. */
+bool nic_gone(struct nic *nic);
+
 /* 0, or -DEVICE_ETIMEDOUT; -DEVICE_ENODEV. */
 int nic_wait_for_link(struct nic *nic, uint64_t milliseconds);
 

@@ -23,19 +23,9 @@ static struct nic nic;
 static struct nic_packet packets[NIC_BATCH];
 static struct {
     unsigned batch, size, queues;
-    uint64_t patience; /* ticks */
+    uint64_t patience, look; /* ticks: until it gives up, between looks whether the device is still there */
     bool interrupts;
 } how = {.batch = 32, .size = 60, .queues = 1};
-
-static int failed(const char *what, int result)
-{
-    struct line line = {0};
-
-    line_text(&line, what);
-    line_decimal(&line, ": error ", (uint64_t)-result);
-    device_say(line.text);
-    return 1;
-}
 
 static void say(const char *what, uint64_t count, const char *more, uint64_t number)
 {
@@ -60,12 +50,35 @@ static int identify(void)
     return 0;
 }
 
-/* Waits for packets on any queue, or looks at once, until patience ends. */
+/* Whether to go on where nothing came or went since ``last``: until patience ends, or the device is gone, which only its
+ * registers say: rings stay as they were. */
 static bool go_on(uint64_t last)
+{
+    static uint64_t looked;
+    uint64_t now = device_ticks();
+
+    if (now - looked > how.look) {
+        looked = now;
+        if (nic_gone(&nic))
+            return false;
+    }
+    return now - last < how.patience;
+}
+
+/* Waits for packets on any queue; whether to look again. */
+static bool await_packets(uint64_t last)
 {
     if (how.interrupts)
         nic_wait(&nic, 100000000);
-    return device_ticks() - last < how.patience;
+    return go_on(last);
+}
+
+/* The exit status of what should have come to ``count`` packets, and came to ``done`` or more. */
+static int outcome(uint64_t done, uint64_t count)
+{
+    if (done >= count)
+        return 0;
+    return nic_gone(&nic) ? say_failed("the device", -DEVICE_ENODEV) : 3;
 }
 
 static int receive(uint64_t count)
@@ -89,12 +102,12 @@ static int receive(uint64_t count)
         got += now;
         if (now)
             last = device_ticks();
-        else if (!go_on(last))
+        else if (!await_packets(last))
             break;
     }
     say("received ", got, " packets, bytes ", bytes);
     say("sum ", sum, ", queues ", how.queues);
-    return got < count ? 3 : 0;
+    return outcome(got, count);
 }
 
 static void put(uint8_t *at, uint64_t number, unsigned bytes)
@@ -137,10 +150,10 @@ static int drain(uint64_t count)
         all = true;
         for (unsigned queue = 0; queue < how.queues; queue++)
             all = nic_drained(&nic, queue) && all;
-    } while (!all && device_ticks() - last < how.patience);
+    } while (!all && go_on(last));
     result = nic_read_statistics(&nic, &statistics);
     if (result)
-        return failed("statistics", result);
+        return say_failed("statistics", result);
     say("sent ", count, " packets; the device counted ", statistics.sent);
     return all ? 0 : 3;
 }
@@ -149,7 +162,7 @@ static int generate(uint64_t count)
 {
     uint64_t sent = 0, last = device_ticks();
 
-    while (sent < count && device_ticks() - last < how.patience) {
+    while (sent < count) {
         unsigned made = 0, now;
 
         while (made < how.batch && sent + made < count && nic_make(&nic, &packets[made])) {
@@ -161,10 +174,12 @@ static int generate(uint64_t count)
         sent += now;
         if (now)
             last = device_ticks();
-        else
+        else if (go_on(last))
             nic_reclaim(&nic, 0);
+        else
+            break;
     }
-    return drain(sent) ? 1 : sent < count ? 3 : 0;
+    return drain(sent) ? 1 : outcome(sent, count);
 }
 
 static int forward(uint64_t count, bool time)
@@ -195,7 +210,7 @@ static int forward(uint64_t count, bool time)
         if (all) {
             busy += now - start;
             last = now;
-        } else if (!go_on(last)) {
+        } else if (!await_packets(last)) {
             break;
         } else {
             for (unsigned queue = 0; queue < how.queues; queue++)
@@ -205,7 +220,7 @@ static int forward(uint64_t count, bool time)
     say("forwarded ", done, " packets in batches of ", how.batch);
     if (time)
         say("ticks ", busy, " for ", done);
-    return done < count ? 3 : drain(left);
+    return done < count ? outcome(done, count) : drain(left);
 }
 
 static int run(int count, char **words)
@@ -263,15 +278,16 @@ int main(int argc, char **argv)
         return usage();
     result = device_open(&device, argv[1]);
     if (result)
-        return failed(argv[1], result);
+        return say_failed(argv[1], result);
     how.patience = seconds * 1000000 * device.per_us;
+    how.look = 10000 * device.per_us;
     result = nic_open(&nic, &device, &options);
     if (result) {
         device_close(&device);
-        return failed("the controller", result);
+        return say_failed("the controller", result);
     }
     result = nic_wait_for_link(&nic, seconds * 1000);
-    status = result ? failed("the link", result) : run(argc - at, argv + at);
+    status = result ? say_failed("the link", result) : run(argc - at, argv + at);
     if (status == 2)
         usage();
     if (nic.statistics.broken)

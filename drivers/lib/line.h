@@ -4,6 +4,8 @@
 
 #include <stdint.h>
 
+#include "device.h"
+
 struct line {
     unsigned length;
     char text[200]; /* ends with 0; what does not fit is left out */
@@ -35,6 +37,17 @@ static inline void line_decimal(struct line *line, const char *before, uint64_t 
 {
     line_text(line, before);
     line_number(line, number, 10, 1);
+}
+
+/* Says what failed, and with which error (negative); 1, for a program to end with. */
+static inline int say_failed(const char *what, int result)
+{
+    struct line line = {0};
+
+    line_text(&line, what);
+    line_decimal(&line, ": error ", (uint64_t)-result);
+    device_say(line.text);
+    return 1;
 }
 
 /* Whether two texts are the same. */

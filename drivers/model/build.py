@@ -6,15 +6,14 @@ header's part between ``/* cffi: begin */`` and ``/* cffi: end */`` is what Pyth
 
 from __future__ import annotations
 
-import os
 import re
-import sys
 import sysconfig
-import tempfile
 from pathlib import Path
 from typing import Any, Final
 
 from cffi import FFI
+
+from hv.native.extension import Extension
 
 ROOT: Final = Path(__file__).resolve().parent.parent
 TARGET: Final = ROOT / f"_native{sysconfig.get_config_var('EXT_SUFFIX')}"
@@ -58,27 +57,8 @@ def sources() -> list[Path]:
     return [Path(__file__), *(path for name in FOLDERS for path in sorted((ROOT / name).glob("*.[ch]")))]
 
 
-def is_current() -> bool:
-    """Whether the shared object is there and no source is newer."""
-    if not TARGET.exists(): return False
-    built = TARGET.stat().st_mtime
-    return all(source.stat().st_mtime <= built for source in sources())
+EXTENSION: Final = Extension(TARGET, describe, sources)
 
+if __name__ == "__main__": EXTENSION.main(ROOT.parent)
 
-def build(*, force: bool = False) -> bool:
-    """Compiles unless it is current; returns whether it did.  A C compiler and the Python headers are needed."""
-    if is_current() and not force: return False
-    with tempfile.TemporaryDirectory(prefix="aerostat-build-") as scratch:
-        built = Path(describe().compile(tmpdir=scratch))
-        staged = TARGET.with_suffix(f".{os.getpid()}")
-        staged.write_bytes(built.read_bytes())
-        staged.chmod(0o755)
-        staged.replace(TARGET)  # at once: another process may be importing the old one
-    return True
-
-
-if __name__ == "__main__":
-    done = build(force="--force" in sys.argv[1:])
-    print(f"{TARGET.relative_to(ROOT.parent)}: {'built' if done else 'up to date'}")
-
-__all__ = ["build", "declared", "describe", "is_current"]
+__all__ = ["EXTENSION", "declared", "describe"]

@@ -28,21 +28,6 @@ static struct disk disk;
 static struct disk_request request[BUFFERS];
 static struct device_memory buffers;
 
-static void say(const char *text)
-{
-    device_say(text);
-}
-
-static int failed(const char *what, int result)
-{
-    struct line line = {0};
-
-    line_text(&line, what);
-    line_decimal(&line, ": error ", (uint64_t)-result);
-    say(line.text);
-    return 1;
-}
-
 static uint64_t mixed(uint64_t x)
 {
     x += 0x9e3779b97f4a7c15;
@@ -112,7 +97,7 @@ static int run_range(enum disk_operation operation, uint64_t lba, uint64_t block
 
             for (unsigned j = 0; j < now; j++) {
                 if (done[j]->result && !status)
-                    status = failed("the device", done[j]->result);
+                    status = say_failed("the device", done[j]->result);
                 else if (look && !status)
                     status = look(done[j], buffer((unsigned)(done[j] - request)), seed);
                 unused[free++] = done[j];
@@ -134,7 +119,7 @@ static int check(const struct disk_request *one, const uint64_t *data, uint64_t 
 
             line_decimal(&line, "other bytes in block ", one->lba + i * 8 / disk.block);
             line_decimal(&line, " at ", i * 8 % disk.block);
-            say(line.text);
+            device_say(line.text);
             return 3;
         }
     return 0;
@@ -152,7 +137,7 @@ static int print(const struct disk_request *one, const uint64_t *data, uint64_t 
         line_text(&line, " ");
         for (unsigned i = 0; i < 32; i++)
             line_number(&line, bytes[at + i], 16, 2);
-        say(line.text);
+        device_say(line.text);
     }
     return 0;
 }
@@ -173,7 +158,7 @@ static int identify(void)
     line_text(&line, disk.serial);
     line_text(&line, ", firmware ");
     line_text(&line, disk.firmware);
-    say(line.text);
+    device_say(line.text);
     line = (struct line){0};
     line_number(&line, disk.blocks, 10, 1);
     line_decimal(&line, " blocks of ", disk.block);
@@ -181,7 +166,7 @@ static int identify(void)
     line_decimal(&line, " bytes a command at most, queues: ", disk.queues);
     line_text(&line, disk.write_cache ? ", write cache" : "");
     line_text(&line, disk.shadowed ? ", doorbell buffers" : "");
-    say(line.text);
+    device_say(line.text);
     return 0;
 }
 
@@ -198,9 +183,9 @@ static int keep_log(uint64_t lba, uint64_t blocks)
             int result = flush();
 
             if (result)
-                return failed("flush", result);
+                return say_failed("flush", result);
             line_decimal(&line, "safe: ", count + 1);
-            say(line.text);
+            device_say(line.text);
         }
     }
 }
@@ -234,7 +219,7 @@ static int bench(enum disk_operation operation, uint64_t seconds)
             busy += device_ticks() - between;
         for (unsigned i = 0; i < count; i++) {
             if (done[i]->result)
-                return failed("bench", done[i]->result);
+                return say_failed("bench", done[i]->result);
             ready[i] = done[i];
         }
         finished += count;
@@ -248,14 +233,14 @@ static int bench(enum disk_operation operation, uint64_t seconds)
     line_decimal(&line, ", depth ", depth);
     line_decimal(&line, ", register writes ", disk.count.doorbells);
     line_decimal(&line, ", cycles of the driver an operation ", finished ? busy / finished : 0);
-    say(line.text);
+    device_say(line.text);
     return 0;
 }
 
 static int usage(void)
 {
-    say("usage: nvme DEVICE [-i] [-n] [-q QUEUES] [-d ENTRIES] [-t MILLISECONDS] identify | flush | read LBA BLOCKS |");
-    say("       write|verify LBA BLOCKS SEED | zero|discard LBA BLOCKS | log LBA BLOCKS | bench read|write SECONDS");
+    device_say("usage: nvme DEVICE [-i] [-n] [-q QUEUES] [-d ENTRIES] [-t MILLISECONDS] identify | flush | read LBA BLOCKS |");
+    device_say("       write|verify LBA BLOCKS SEED | zero|discard LBA BLOCKS | log LBA BLOCKS | bench read|write SECONDS");
     return 2;
 }
 
@@ -268,7 +253,7 @@ static int run(int argc, char **argv)
     if (text_is(command, "identify") && argc == 1)
         return identify();
     if (text_is(command, "flush") && argc == 1)
-        return (result = flush()) ? failed("flush", result) : 0;
+        return (result = flush()) ? say_failed("flush", result) : 0;
     if (argc > 4)
         return usage();
     for (int i = bench_it ? 2 : 1; i < argc; i++)
@@ -280,7 +265,7 @@ static int run(int argc, char **argv)
     if (argc == 4 && text_is(command, "write")) {
         result = run_range(DISK_WRITE, number[0], number[1], number[2], NULL);
         if (result == 0 && (result = flush()))
-            return failed("flush", result);
+            return say_failed("flush", result);
         return result;
     }
     if (argc == 4 && text_is(command, "verify"))
@@ -310,7 +295,7 @@ static void say_troubles(void)
     line_decimal(&line, ", resets ", count->resets);
     line_decimal(&line, ", strays ", count->strays);
     line_decimal(&line, ", failed ", count->failed);
-    say(line.text);
+    device_say(line.text);
 }
 
 int main(int argc, char **argv)
@@ -340,18 +325,18 @@ int main(int argc, char **argv)
         return usage();
     result = device_open(&device, argv[1]);
     if (result)
-        return failed(argv[1], result);
+        return say_failed(argv[1], result);
     result = disk_open(&disk, &device, &options);
     if (result) {
         device_close(&device);
-        return failed("the controller", result);
+        return say_failed("the controller", result);
     }
     result = device_memory_make(&device, BUFFERS * BUFFER_SIZE, &buffers);
-    status = result ? failed("memory", result) : run(argc - at, argv + at);
+    status = result ? say_failed("memory", result) : run(argc - at, argv + at);
     say_troubles();
     result = disk_close(&disk);
     if (result && !status)
-        status = failed("shutdown", result);
+        status = say_failed("shutdown", result);
     device_memory_end(&device, &buffers);
     device_close(&device);
     return status;

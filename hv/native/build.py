@@ -6,14 +6,13 @@ object lands beside the package, so that a checkout runs in place.
 
 from __future__ import annotations
 
-import os
-import sys
 import sysconfig
-import tempfile
 from pathlib import Path
 from typing import Any, Final
 
 from cffi import FFI
+
+from hv.native.extension import Extension
 
 HERE: Final = Path(__file__).resolve().parent
 ROOT: Final = HERE.parent.parent
@@ -129,27 +128,7 @@ def describe() -> Any:
     return builder
 
 
-def is_current() -> bool:
-    """Whether the shared object is there and no source is newer."""
-    if not TARGET.exists():
-        return False
-    built = TARGET.stat().st_mtime
-    return all(source.stat().st_mtime <= built for source in (SOURCE, Path(__file__)))
+EXTENSION: Final = Extension(TARGET, describe, lambda: (SOURCE, Path(__file__)))
+is_current, build = EXTENSION.is_current, EXTENSION.build
 
-
-def build(*, force: bool = False) -> bool:
-    """Compiles unless it is current; returns whether it did.  A C compiler and the Python headers are needed."""
-    if is_current() and not force:
-        return False
-    with tempfile.TemporaryDirectory(prefix="aerostat-build-") as scratch:
-        built = Path(describe().compile(tmpdir=scratch))
-        staged = TARGET.with_suffix(f".{os.getpid()}")
-        staged.write_bytes(built.read_bytes())
-        staged.chmod(0o755)
-        staged.replace(TARGET)  # at once: another process may be importing the old one
-    return True
-
-
-if __name__ == "__main__":
-    done = build(force="--force" in sys.argv[1:])
-    print(f"{TARGET.relative_to(ROOT)}: {'built' if done else 'up to date'}")
+if __name__ == "__main__": EXTENSION.main(ROOT)

@@ -16,6 +16,7 @@ from typing import Any, Final, cast
 import z3
 
 from abi.layout import BLOCK_PAGES, BLOCK_SIZE, DATA_LIMIT, PAGE_SHIFT, TABLE_ENTRIES
+from hv.devices import Devices
 from hv.effects import Effects
 from hv.gate import Gate
 from hv.guest_memory import GuestMemory
@@ -158,13 +159,18 @@ class _Freed:
         return ask(PAGE_BEFORE_FREED)
 
 
+NO_DEVICES: Final = cast(
+    Devices, SimpleNamespace(registers=SimpleNamespace(frames={}, next_address=0, dropped=lambda address: None))
+)
+"""Of a machine without devices: no entry leads to registers."""
+
 EffectLayer = Callable[[Any, TableFrames], Effects]
 
 
 def effects_of(k: Any, frames: TableFrames) -> Effects:
     """The effect layer of a machine with this kernel and these frames."""
     gate = SimpleNamespace(system_pml4_entry=lambda: 0)
-    return Effects(k, cast(GuestMemory, None), frames, cast(Gate, gate), cast(Any, None))
+    return Effects(k, cast(GuestMemory, None), frames, cast(Gate, gate), cast(Any, None), NO_DEVICES)
 
 
 def _carried_out(machine: Machine, layer: EffectLayer) -> Stored:

@@ -21,7 +21,7 @@ from hv.gate import GATE, MAX_VCPUS, Gate
 from hv.guest_memory import GuestMemory
 from hv.kvm import Vm
 from hv.page_tables import TableFrames
-from hv.prove.entries import FRAME, TABLE_ID, a_frame, placed
+from hv.prove.entries import FRAME, NO_DEVICES, TABLE_ID, a_frame, placed
 from hv.prove.vectors import Memory, Word, ways
 from hv.prove.walking import ADDRESS, WIDTH, Walker, address_of, cr3, frame
 from kernel.objects import FREE, TABLE
@@ -175,7 +175,7 @@ def _root_made(layer: type[Effects]) -> list[tuple[z3.BitVecRef, z3.BitVecRef]]:
     k: Any = SimpleNamespace(table={TABLE_ID: table}, page={TABLE_ID: SimpleNamespace(kind=TABLE)})
     gate = SimpleNamespace(system_pml4_entry=lambda: Word(SYSTEM_ENTRY))
     frames = _Frames()
-    effects = layer(k, cast(GuestMemory, None), frames, cast(Gate, gate), cast(Any, None))
+    effects = layer(k, cast(GuestMemory, None), frames, cast(Gate, gate), cast(Any, None), NO_DEVICES)
     effects._before_entries({TABLE_ID: FREE})
     return frames.memory.stores
 

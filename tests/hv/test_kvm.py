@@ -18,6 +18,7 @@ from hv.gate import Gate
 from hv.guest_memory import GuestMemory
 from hv.kvm import Kvm, KvmUnavailable
 from hv.native import build
+from hv.native.extension import Extension
 from tests.hv.guest import SYSCALL_CODE, Guest
 
 
@@ -153,19 +154,18 @@ def test_overlapping_memslots_are_refused(guest: Guest) -> None:
     assert caught.value.errno == errno.EEXIST
 
 
-def test_the_native_part_is_built_when_it_is_older(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_native_part_is_built_when_it_is_older(tmp_path: Path) -> None:
     assert build.TARGET.exists()
     target, source = tmp_path / "built.so", tmp_path / "source.c"
-    monkeypatch.setattr(build, "TARGET", target)
-    monkeypatch.setattr(build, "SOURCE", source)
+    extension = Extension(target, build.describe, lambda: (source, Path(build.__file__)))
     source.touch()
-    assert not build.is_current()
+    assert not extension.is_current()
     target.touch()
-    assert build.is_current()
-    assert not build.build()
+    assert extension.is_current()
+    assert not extension.build()
     later = target.stat().st_mtime + 10
     os.utime(source, (later, later))
-    assert not build.is_current()
+    assert not extension.is_current()
 
 
 def test_the_path_to_a_machine_imports_little() -> None:

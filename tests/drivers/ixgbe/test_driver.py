@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import errno
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -15,6 +15,7 @@ from drivers.ixgbe.model import Ixgbe, Mode
 from drivers.ixgbe.outside import IOVA, Packet, Port
 from drivers.model.faults import Faults
 from tests.drivers.ixgbe.packets import ethernet, ipv4, numbered, tcp, udp
+from tests.drivers.waiting import until
 
 
 @contextmanager
@@ -51,13 +52,6 @@ def sent(port: Port, count: int) -> list[bytes]:
 
     until(one)
     return found
-
-
-def until(true: Callable[[], object], seconds: float = 10) -> None:
-    end = time.monotonic() + seconds
-    while not true():
-        if time.monotonic() > end: raise TimeoutError
-        time.sleep(0.001)
 
 
 def received(port: Port, count: int, queue: int = 0) -> list[Packet]:

@@ -14,6 +14,7 @@ from drivers.ixgbe.model import Ixgbe, Mode
 from hv.devices import LentDevice
 from tests.aerostat.programs import Capture, Outcome, built, wait
 from tests.drivers.ixgbe.packets import THEM, US, ethernet, ipv4, numbered, udp
+from tests.drivers.waiting import until
 
 pytestmark = pytest.mark.kvm
 MakeModel = Callable[..., Ixgbe]
@@ -89,10 +90,28 @@ def test_polling_leaves_the_machine_not_once_a_packet(make_model: MakeModel) -> 
         assert exits[1] - exits[0] < 1000, exits
 
 
-def test_a_device_that_is_pulled_out(make_model: MakeModel) -> None:
+@pytest.mark.parametrize("does", ["receive", "generate"])
+def test_a_device_that_is_pulled_out(make_model: MakeModel, does: str) -> None:
+    with Machine("64M") as machine, Capture() as capture:
+        model = make_model(Mode.FAST)
+        wires.capture(model)
+        program = machine.spawn(
+            built("drivers/ixgbe"), ["ixgbe", "nic", "-t", "30", does, str(1 << 40)], stdout=capture.fd, linux=False,
+            devices={"nic": machine.add_device(model)},
+        )  # fmt: skip
+        until(lambda: wires.sent(model) if does == "generate" else model.dma.pages)
+        model.remove()
+        assert wait(program) == 1
+        assert capture.text().endswith(": error 19\n")
+        machine.audit()
+
+
+def test_a_program_that_is_given_a_device_that_was_pulled_out(make_model: MakeModel) -> None:
     with Machine("64M") as machine:
         model = make_model(Mode.FAST)
         lent = machine.add_device(model)
         model.remove()
-        assert play(machine, lent, "receive", "1").status == 1
+        until(lambda: lent.gone)
+        with pytest.raises(ValueError, match="was removed"):
+            play(machine, lent, "receive", "1")
         machine.audit()

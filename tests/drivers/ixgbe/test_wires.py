@@ -8,8 +8,7 @@ import socket
 import struct
 import subprocess
 import sys
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -20,6 +19,7 @@ from drivers.ixgbe.model import Mode
 from tests.aerostat.programs import built
 from tests.drivers.ixgbe.card import Card
 from tests.drivers.ixgbe.packets import THEM, US, ethernet, ipv4, numbered, udp
+from tests.drivers.waiting import until
 
 ROOT = Path(__file__).resolve().parents[3]
 NETWORK = pytest.mark.skipif(
@@ -76,13 +76,6 @@ def interfaces(*commands: str) -> Iterator[None]:
         yield
     finally:
         subprocess.run(["ip", "link", "del", commands[0].split()[2]], check=False)
-
-
-def until(true: Callable[[], object]) -> None:
-    end = time.monotonic() + 10
-    while not true():
-        if time.monotonic() > end: raise TimeoutError
-        time.sleep(0.005)
 
 
 @NETWORK

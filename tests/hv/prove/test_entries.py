@@ -13,7 +13,7 @@ from hv.effects import Effects
 from hv.gate import Gate
 from hv.page_tables import TableFrames, encode_entry
 from hv.prove import entries
-from hv.prove.entries import EffectLayer, effects_of
+from hv.prove.entries import NO_DEVICES, EffectLayer, effects_of
 from kernel.prove.hardware.obligation import PROVED, REFUTED
 
 SECONDS = 60.0
@@ -48,7 +48,7 @@ def with_frames(**methods: Any) -> EffectLayer:
 
 def made_by(of: type[Effects]) -> EffectLayer:
     """An effect layer of another class."""
-    return lambda k, frames: of(k, None, frames, mock.Mock(Gate), None)  # type: ignore[arg-type]
+    return lambda k, frames: of(k, None, frames, mock.Mock(Gate), None, NO_DEVICES)  # type: ignore[arg-type]
 
 
 def refuted(prove: Callable[[EffectLayer], Any], layer: EffectLayer) -> str:
