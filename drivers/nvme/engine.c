@@ -259,7 +259,7 @@ static uint64_t may_sleep(const struct nvme *nvme, uint64_t most)
 
 enum nvme_why nvme_run(struct nvme *nvme, uint64_t sleep_ns, bool polled)
 {
-    uint64_t sleep = 1000, idle_since = 0;
+    uint64_t sleep = 1000, wait = STORING_WAIT, idle_since = 0;
 
     for (unsigned idle = 0;; idle++) {
         uint32_t wake = __atomic_load_n(&nvme->wake, __ATOMIC_ACQUIRE);
@@ -274,13 +274,15 @@ enum nvme_why nvme_run(struct nvme *nvme, uint64_t sleep_ns, bool polled)
         if (why == NVME_BUSY) {
             idle = 0;
             sleep = 1000;
+            wait = STORING_WAIT;
             continue;
         }
         __builtin_ia32_pause();
         if (!sleep_ns || idle % 64)
             continue;
         if (idle && nvme->storing) { /* the next to happen, most likely; new commands wait for it, but not long */
-            storage_wait(nvme->storage, STORING_WAIT);
+            storage_wait(nvme->storage, wait);
+            wait = wait * 2 < LONGEST_STORING_WAIT ? wait * 2 : LONGEST_STORING_WAIT;
             continue;
         }
         if (idle == 0 || !idle_since || idle == 64)

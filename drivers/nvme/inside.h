@@ -16,7 +16,8 @@
 #define PARTS ((1 << NVME_MDTS) + 1)
 #define EVENTS 256
 #define NOTHING (~0UL)
-#define STORING_WAIT 50000 /* ns */
+#define STORING_WAIT 50000          /* ns, at first */
+#define LONGEST_STORING_WAIT 400000 /* for which a new command may wait, where its doorbell is polled */
 #define COUNTS 64 /* the word of all interrupts, after those of the vectors */
 
 enum { /* 4.6.1.2 */

@@ -15,6 +15,7 @@
 #define ALIGNMENT 4096 /* of memory, for O_DIRECT: enough for any device */
 #define BUCKETS 4096
 #define ZEROES (256UL << 10)
+#define SUBMIT_AT 4 /* operations that the host begins while more are fetched; by ones costs more, by tens it idles */
 
 struct ring {
     int fd;
@@ -109,18 +110,6 @@ static struct ring *ring_make(unsigned depth)
     return ring;
 }
 
-static void ring_add(struct ring *ring, const struct io_uring_sqe *sqe)
-{
-    unsigned at = ring->tail & ring->sq_mask;
-
-    ring->sqe[at] = *sqe;
-    ring->sq_array[at] = at;
-    ring->tail++;
-    __atomic_store_n(ring->sq_tail, ring->tail, __ATOMIC_RELEASE);
-    ring->unsubmitted++;
-    ring->in_progress++;
-}
-
 static void ring_submit(struct ring *ring)
 {
     while (ring->unsubmitted) {
@@ -131,6 +120,19 @@ static void ring_submit(struct ring *ring)
         else if (errno != EINTR)
             return; /* EAGAIN, EBUSY: later */
     }
+}
+
+static void ring_add(struct ring *ring, const struct io_uring_sqe *sqe)
+{
+    unsigned at = ring->tail & ring->sq_mask;
+
+    ring->sqe[at] = *sqe;
+    ring->sq_array[at] = at;
+    ring->tail++;
+    __atomic_store_n(ring->sq_tail, ring->tail, __ATOMIC_RELEASE);
+    ring->in_progress++;
+    if (++ring->unsubmitted >= SUBMIT_AT)
+        ring_submit(ring);
 }
 
 /* --- whole operations, one by one --- */

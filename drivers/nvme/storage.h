@@ -52,7 +52,8 @@ void storage_submit(struct storage *storage);
 /* The next that is done, if any: its tag, and 0 or a negative error number. */
 bool storage_done(struct storage *storage, uint64_t *tag, int *result);
 
-/* Waits until something in progress is done, or so many nanoseconds are over.  Any thread may, meanwhile. */
+/* Waits until something in progress is done, or so many nanoseconds are over: better many, for a timer that is the
+ * processor's next one is as dear as an operation.  Any thread may, meanwhile. */
 void storage_wait(struct storage *storage, uint64_t ns);
 
 /* Operations in progress, and whether another can be started. */

@@ -7,6 +7,7 @@
 
 #define BUFFERS 128
 #define SIZE 4096u
+#define REST 10000000 /* ns, when all that is in progress is the file's */
 
 struct linked_disk {
     struct device device;
@@ -147,7 +148,7 @@ int linked_disk_at_depth(struct linked_disk *linked, struct nvme *engine, bool w
         }
         timing->operations += count;
         if (!count && engine)
-            nvme_rest(engine, 50000);
+            nvme_rest(engine, REST);
         else if (!count)
             device_pause();
     }

@@ -180,7 +180,8 @@ def test_a_controller_that_does_not_become_ready(make_outside: MakeOutside) -> N
 def test_a_queue_that_vanishes_is_recovered_from(make_outside: MakeOutside) -> None:
     """The controller says that it failed for good, and works again after a reset."""
     outside = make_outside()
-    running = subprocess.Popen([PROGRAM, outside.name, "bench", "write", "2"], stdout=subprocess.PIPE,
+    # It looks at the state every 500 ms: the memory is back by then, on a busy host as well.
+    running = subprocess.Popen([PROGRAM, outside.name, "-t", "8000", "bench", "write", "2"], stdout=subprocess.PIPE,
                                text=True)  # fmt: skip
     deadline = time.monotonic() + 60
     while outside.model.counts()["writes"] < 100 and time.monotonic() < deadline: time.sleep(0.01)
