@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from array import array
 from typing import Final
 
 WORDS: Final = 8192
@@ -14,11 +15,16 @@ class Eeprom:
     """16-bit words; the MAC address is at 0x40, in a section that no pointer names."""
 
     def __init__(self, mac: bytes) -> None:
-        self.words = [0] * WORDS
+        self.words = array("H", [0] * WORDS)
         self.words[0x00] = 0x2047  # a signature that says the words are valid
         # The firmware module, and of it the version of a patch that drivers of cards with SFP+ want to be 6 or more.
         self.words[0x0F], self.words[0x84], self.words[0x97] = 0x80, 0x90, 6
-        self.words[0x2B] = 0x8086
+        self.words[0x2C] = 1  # any module may be put into the cage
+        # Where it says for each kind of module (copper and fibre, of either port) what CORECTL is to be.
+        self.words[0x2B] = 0xA0
+        kinds = [word for kind in (3, 4, 5, 6) for word in (kind, 0xB0)]
+        for at, section in ((0xA0, [len(kinds), *kinds, 0xFFFF]), (0xB0, [1, 0x0001, 0xFFFF])):
+            self.words[at : at + len(section)] = array("H", section)
         for i in range(3):
             self.words[0x40 + i] = mac[2 * i] | mac[2 * i + 1] << 8
         self.words[CHECKSUM_AT] = (SUM - sum(self.words[:CHECKSUM_AT])) % 65536

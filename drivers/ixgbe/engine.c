@@ -162,6 +162,7 @@ void ixgbe_defaults(struct ixgbe *e, const void *registers, int64_t link_after)
 void ixgbe_reset(struct ixgbe *e)
 {
     clear(e);
+    ix_serial_reset(e);
     ix_forget_changes(e);
     memcpy(e->registers, e->defaults, IXGBE_BAR);
     if (e->seen)

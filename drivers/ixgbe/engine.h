@@ -67,6 +67,12 @@ void ixgbe_reset(struct ixgbe *e);
  * what is there now.  Setting ENABLE starts the ring with its registers as they are, if they can be. */
 uint32_t ixgbe_ring_write(struct ixgbe *e, uint32_t offset, uint32_t before, uint32_t value);
 
+/* The EEPROM, whose words stay the caller's, and the 256 bytes that the module in the SFP+ cage says of itself, NULL for none. */
+void ixgbe_serial(struct ixgbe *e, uint16_t *eeprom, uint32_t words, const uint8_t *module);
+
+/* A write of `value` to EEC or I2CCTL, the pins of these, where `before` was: what is there now. */
+uint32_t ixgbe_serial_write(struct ixgbe *e, uint32_t offset, uint32_t before, uint32_t value);
+
 /* Filters that choose queues (ETQF, FTQF) have changed. */
 void ixgbe_steer(struct ixgbe *e);
 

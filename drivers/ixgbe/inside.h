@@ -10,7 +10,8 @@
 
 /* Registers that the data path reads or writes (datasheet section 8.2.3). */
 enum {
-    CTRL = 0x0, STATUS = 0x8, EICR = 0x800, EIAC = 0x810, EITR = 0x820, EIMS = 0x880, EIAM = 0x890, GPIE = 0x898,
+    CTRL = 0x0, STATUS = 0x8, I2CCTL = 0x28, EEC = 0x10010,
+    EICR = 0x800, EIAC = 0x810, EITR = 0x820, EIMS = 0x880, EIAM = 0x890, GPIE = 0x898,
     IVAR = 0x900, IVAR_MISC = 0xa00, EIMS_EX = 0xaa0, EITR_MORE = 0x12300,
     RDRXCTL = 0x2f00, RXCTRL = 0x3000, RXPBSIZE = 0x3c00, RQSMR = 0x2300,
     RXCSUM = 0x5000, MTA = 0x5200, FCTRL = 0x5080, VLNCTRL = 0x5088, MCSTCTRL = 0x5090, MRQC = 0x5818, RETA = 0x5c00,
@@ -98,6 +99,23 @@ struct tally {
     uint64_t octets;
 };
 
+/* The EEPROM on its serial bus: 16 bits of address, which count bytes. */
+struct spi {
+    uint16_t *words;
+    uint32_t bytes, address, shift;
+    unsigned bits; /* since it was selected */
+    uint8_t operation;
+    bool writable, out;
+};
+
+/* The bus of the SFP+ cage, and what is in it. */
+struct i2c {
+    const uint8_t *page; /* 256 bytes that the module says of itself; NULL: there is none */
+    uint8_t state, next, shift, at;
+    unsigned count;         /* bits of a byte, its acknowledgement with them */
+    bool clock, data, line; /* as the controller has them; line: as the module has the data line */
+};
+
 struct ixgbe {
     uint8_t *registers;
     struct dma_user *dma;
@@ -117,6 +135,8 @@ struct ixgbe {
     uint64_t sunk;
     unsigned segments; /* that the last packet became */
     uint32_t sum; /* of what was sent, so that a sink reads it */
+    struct spi spi;
+    struct i2c i2c;
     uint8_t *defaults;   /* registers after a reset */
     int64_t link_after;
     /* link */
@@ -224,6 +244,10 @@ unsigned ix_queue_of(const struct ixgbe *e, struct frame *frame, uint32_t *hash,
 
 /* rings.c */
 bool ix_of_a_ring(uint32_t offset);
+
+/* serial.c */
+bool ix_is_serial(uint32_t offset);
+void ix_serial_reset(struct ixgbe *e);
 
 /* watch.c */
 void ix_watch_some(struct ixgbe *e);

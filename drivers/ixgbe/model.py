@@ -26,6 +26,7 @@ from typing import Any, Final, NamedTuple
 
 from drivers._native import ffi, lib
 from drivers.ixgbe.eeprom import Eeprom
+from drivers.ixgbe.module import CAGES, short_range
 from drivers.ixgbe.registers import ALL, AT, BAR_SIZE, REGISTERS, Kind, address
 from drivers.model.faults import Faults
 from drivers.model.memory import DmaMap
@@ -44,6 +45,7 @@ ERRORS: Final = (
 _RESET, _LINK_RESET, _GIO_DISABLE = 1 << 26, 1 << 3, 1 << 2
 _GIO_ENABLED = 1 << 19
 _AN_RESTART = 1 << 12
+_PIN_2, _PIN_2_IS_OUTPUT = 1 << 2, 1 << 10
 _OTHER_CAUSES = 0x3FFF_0000
 _LINK_MODE: Final = {0x10F7: 0xC001_8000}
 """AUTOC as the EEPROM of a card has it, by device: KX4, KX and KR by negotiation; others, 10 Gb/s serial."""
@@ -77,20 +79,23 @@ class Ixgbe:
     autonegotiation until the link is up, None: never.  ``link_at_reset``: the link comes up after a reset by itself.
     ``reset_time``: seconds that CTRL.RST takes, None: for ever.  ``registers``: at least 128 KiB of memory that is to
     hold them.  ``interrupt_counts``: a page where interrupts are counted as well (``drivers/lib/outside.h``).
-    ``faults``: what goes wrong, of the packets.
+    ``faults``: what goes wrong, of the packets.  ``empty_cage``: there is no module where a card has a cage for one,
+    and so no link ever.
     """
 
     def __init__(
         self, mode: Mode = Mode.TRAPPED, *, name: str = "ixgbe model", mac: bytes = b"\x02\x82\x59\x90\x00\x01",
         device_id: int = 0x10FB, link_delay: float | None = 0.0, link_at_reset: bool = False,
         reset_time: float | None = 0.0, registers: mmap.mmap | None = None,
-        interrupt_counts: mmap.mmap | None = None, faults: Faults | None = None,
+        interrupt_counts: mmap.mmap | None = None, faults: Faults | None = None, empty_cage: bool = False,
     ) -> None:  # fmt: skip
         if len(mac) != 6: raise ValueError(f"a MAC address has 6 bytes, not {len(mac)}")
         self.name = name
         self.vendor_id, self.device_id, self.class_code = 0x8086, device_id, 0x020000
         self.mode = mode
         self.eeprom = Eeprom(mac)
+        self.module = short_range() if device_id in CAGES and not empty_cage else b""
+        self.empty_cage = device_id in CAGES and not self.module
         self.link_delay, self.link_at_reset, self.reset_time = link_delay, link_at_reset, reset_time
         self.dma = DmaMap()
         self.interrupts: Sequence[int] = tuple(_eventfd() for _ in range(lib.IXGBE_VECTORS))
@@ -110,6 +115,9 @@ class Ixgbe:
         lib.ixgbe_events(self._engine, ffi.new("int[]", list(self.interrupts)),
                          ffi.cast("uint32_t *", self._counts))  # fmt: skip
         lib.ixgbe_removal(self._engine, self.removal)
+        self._serial_memory: Any = ffi.from_buffer("uint16_t[]", self.eeprom.words), ffi.from_buffer(self.module)
+        lib.ixgbe_serial(self._engine, self._serial_memory[0], len(self.eeprom.words),
+                         self._serial_memory[1] if self.module else ffi.NULL)  # fmt: skip
         self._reset_until = 0.0
         self._as_memory = False  # what is being decided was found in memory
         self._follower: threading.Thread | None = None
@@ -301,9 +309,9 @@ class Ixgbe:
             "CTRL": self._write_control, "EICR": self._write_causes, "EICS": self._set_causes,
             "EIMS": lambda _, b, v: self._masked(b | v & 0x7FFF_FFFF), "EIMC": self._mask,
             "EICS_EX": self._set_vectors, "EIMS_EX": self._unmask_vectors, "EIMC_EX": self._mask_vectors,
-            "EEC": lambda _, b, v: b & ~0xF7 | v & 0x77 | (0x80 if v & 0x40 else 0),
+            "EEC": self._serial("EEC"), "I2CCTL": self._serial("I2CCTL"), "ESDP": self._write_pins,
             "EERD": self._read_eeprom, "EEWR": self._write_eeprom, "SWSM": lambda _, b, v: v & 7,
-            "FDIRCTRL": lambda _, b, v: v | 8, "AUTOC": self._write_autoc, "MSCA": lambda _, b, v: v & ~(1 << 30),
+            "FDIRCTRL": lambda _, b, v: v | 8, "AUTOC": self._write_autoc, "MSCA": self._write_mdio,
         }  # fmt: skip
         for name in ("RDBAL", "RDBAH", "RDLEN", "RDH", "RXDCTL", "TDBAL", "TDBAH", "TDLEN", "TDH", "TXDCTL"):
             for array in (name, f"{name}_MORE") if name.startswith("R") else (name,):
@@ -322,6 +330,7 @@ class Ixgbe:
         for low, high in ((0xA200, 0xA204), (0x5400, 0x5404)):
             words[low // 4] = int.from_bytes(mac[:4], "little")
             words[high // 4] = int.from_bytes(mac[4:], "little") | 1 << 31
+        words[address("ESDP") // 4] = _PIN_2 if self.module else 0
         words[address("AUTOC") // 4] = _LINK_MODE.get(self.device_id, 3 << 13)
         delay = self._delay if self.link_at_reset else -1
         lib.ixgbe_defaults(self._engine, ffi.from_buffer(words), delay)
@@ -329,7 +338,8 @@ class Ixgbe:
 
     @property
     def _delay(self) -> int:
-        return -1 if self.link_delay is None else round(self.link_delay * 1e9)
+        """Nanoseconds from a restart to the link; negative: for ever."""
+        return -1 if self.link_delay is None or self.empty_cage else round(self.link_delay * 1e9)
 
     def _link_restart(self) -> None:
         lib.ixgbe_link(self._engine, self._delay)
@@ -359,6 +369,24 @@ class Ixgbe:
     def _write_autoc(self, _: int, before: int, value: int) -> int:
         if value & _AN_RESTART: self._link_restart()
         return value & ~_AN_RESTART
+
+    # Pins: the EEPROM and the module on theirs, what stands around the card (8.2.3.1, 8.2.3.2, 8.2.3.22.9).
+
+    def _serial(self, name: str) -> Callable[[int, int, int], int]:
+        def write(index: int, before: int, value: int) -> int:
+            return int(lib.ixgbe_serial_write(self._engine, address(name), before, value))
+
+        return write
+
+    def _write_pins(self, _: int, before: int, value: int) -> int:
+        """SDP2, where it is an input, says whether there is a module in the cage."""
+        if value & _PIN_2_IS_OUTPUT: return value
+        return value & ~_PIN_2 | (_PIN_2 if self.module else 0)
+
+    def _write_mdio(self, _: int, before: int, value: int) -> int:
+        """No PHY answers: the line stays high."""
+        if value >> 26 & 3 >= 2: self._put(address("MSRWD"), self._get(address("MSRWD")) | 0xFFFF_0000)
+        return value & ~(1 << 30)
 
     # EEPROM and semaphore (8.2.3.2, 10.5.4).
 

@@ -254,7 +254,7 @@ static enum taken into_ring(struct ixgbe *e, const struct frame *frame, unsigned
     if (fault == FAULT_DUPLICATED && needed < free)
         fill(e, ring, queue, frame, status, hash, type);
     ring->packets++;
-    ring->octets += frame->length + 4;
+    ring->octets += total; /* of a queue: what goes to memory */
     e->rx_dirty[queue / 64] |= 1UL << queue % 64;
     return TAKEN;
 drop:
@@ -342,7 +342,7 @@ unsigned ix_receive_same(struct ixgbe *e, const struct frame *given, unsigned mo
         return 0;
     e->rx_dirty[queue / 64] |= 1UL << queue % 64;
     ring->packets += done;
-    ring->octets += (uint64_t)done * (frame->length + 4);
+    ring->octets += (uint64_t)done * frame->length;
     e->all_packets += done;
     e->all_octets += (uint64_t)done * (frame->length + 4);
     ix_tally(&e->received, frame->data, frame->length, done);

@@ -54,8 +54,9 @@ def _plain() -> list[Register]:
         Register("CTRL", 0x0, 0x0400_000C, also=((0x4, 4, 1),)),
         Register("STATUS", 0x8, 0, 0x0008_0000, kind=Kind.STATUS),
         Register("CTRL_EXT", 0x18, 0x1407_4000),
-        Register("ESDP", 0x20), Register("I2CCTL", 0x28, 0xF, 0xF), Register("LEDCTL", 0x200, ALL, 0x0041_0084),
-        Register("EEC", 0x10010, 0x77, 0x0000_3B10), Register("EERD", 0x10014, kind=Kind.COMMAND),
+        Register("ESDP", 0x20, kind=Kind.COMMAND), Register("I2CCTL", 0x28, 0xF, 0xF, kind=Kind.COMMAND),
+        Register("LEDCTL", 0x200, ALL, 0x0041_0084),
+        Register("EEC", 0x10010, 0x77, 0x0000_3F10, kind=Kind.COMMAND), Register("EERD", 0x10014, kind=Kind.COMMAND),
         Register("EEWR", 0x10018, kind=Kind.COMMAND), Register("FLA", 0x1001C),
         Register("EEMNGCTL", 0x10110, 0, 0x000C_0000),
         Register("FLOP", 0x1013C), Register("SWSM", 0x10140, kind=Kind.COMMAND),
@@ -117,9 +118,10 @@ def _plain() -> list[Register]:
         # MAC and link (8.2.3.22)
         Register("HLREG0", 0x4240, 0x18F1_ED07, 0x0801_0403), Register("HLREG1", 0x4244, 0, 0),
         Register("PAP", 0x4248), Register("MACA", 0x424C), Register("MSCA", 0x425C, kind=Kind.COMMAND),
-        Register("MSRWD", 0x4260), Register("MAXFRS", 0x4268, 0xFFFF_0000, 0x05EE_0000),
+        Register("MSRWD", 0x4260, 0x0000_FFFF), Register("MAXFRS", 0x4268, 0xFFFF_0000, 0x05EE_0000),
         Register("PCS1GCFIG", 0x4200), Register("PCS1GLCTL", 0x4208), Register("PCS1GLSTA", 0x420C, 0, 0),
         Register("PCS1GANA", 0x4218), Register("PCS1GANLP", 0x421C, 0, 0), Register("MFLCN", 0x4294),
+        Register("MMNGC", 0x42D0, 0, 0),
         Register("AUTOC", 0x42A0, kind=Kind.COMMAND), Register("LINKS", 0x42A4, kind=Kind.STATUS),
         Register("AUTOC2", 0x42A8), Register("ANLP1", 0x42B0, 0, 0x0004_0000), Register("ANLP2", 0x42B4, 0, 0),
         Register("LINKS2", 0x4324, 0, 0), Register("MACC", 0x4330), Register("CORECTL", 0x14F00),
@@ -174,7 +176,8 @@ def _counters() -> list[Register]:
         "MNGPRC": 0x40B4, "MNGPDC": 0x40B8, "MNGPTC": 0xCF90, "TORL": 0x40C0, "TORH": 0x40C4, "TPR": 0x40D0,
         "TPT": 0x40D4, "PTC64": 0x40D8, "PTC127": 0x40DC, "PTC255": 0x40E0, "PTC511": 0x40E4, "PTC1023": 0x40E8,
         "PTC1522": 0x40EC, "MPTC": 0x40F0, "BPTC": 0x40F4, "XEC": 0x4120, "FCCRC": 0x5118, "FCOERPDC": 0x241C,
-        "FCLAST": 0x2424, "FDIRUSTAT": 0xEE50, "FDIRFSTAT": 0xEE54, "FDIRMATCH": 0xEE58, "FDIRMISS": 0xEE5C,
+        "FCLAST": 0x2424, "FCOEPRC": 0x2428, "FCOEDWRC": 0x242C, "FCOEPTC": 0x8784, "FCOEDWTC": 0x8788,
+        "FDIRUSTAT": 0xEE50, "FDIRFSTAT": 0xEE54, "FDIRMATCH": 0xEE58, "FDIRMISS": 0xEE5C,
         "SSVPC": 0x8780, "O2BGPTC": 0x41C4, "B2OSPC": 0x41C0, "B2OGPRC": 0x2F90, "O2BSPC": 0x87B0,
     }  # fmt: skip
     return [

@@ -41,6 +41,10 @@ static void tell(struct ixgbe *e, uint32_t offset, uint32_t value)
         ixgbe_settle(e, offset, value, ixgbe_ring_write(e, offset, e->seen[offset / 4], value));
         return;
     }
+    if (ix_is_serial(offset)) {
+        ixgbe_settle(e, offset, value, ixgbe_serial_write(e, offset, e->seen[offset / 4], value));
+        return;
+    }
     pthread_mutex_lock(&e->change_lock);
     /* Where there is no room, seen stays as it was, and the next look finds the change again. */
     if (e->changes_tail - e->changes_head < CHANGES) {
@@ -77,6 +81,15 @@ static void look_at_control(struct ixgbe *e)
     ixgbe_reset(e);
 }
 
+/* A driver that clocks a bus by hand gives each edge a microsecond or two. */
+static void look_at_pins(struct ixgbe *e, uint32_t offset)
+{
+    uint32_t value = reg(e, offset);
+
+    if (e->watched >> offset / PAGE & 1 && value != e->seen[offset / 4])
+        tell(e, offset, value);
+}
+
 static unsigned look_at_page(struct ixgbe *e, unsigned page)
 {
     const uint32_t *is = (const uint32_t *)(e->registers + page * PAGE), *was = e->seen + page * PAGE / 4;
@@ -95,11 +108,13 @@ static unsigned look_at_page(struct ixgbe *e, unsigned page)
     return found;
 }
 
-/* CTRL and one page: in turn, for a look at all of them takes microseconds. */
+/* CTRL, the pins and one page: in turn, for a look at all of them takes microseconds. */
 void ix_watch_some(struct ixgbe *e)
 {
     if (e->watched & 1)
         look_at_control(e);
+    look_at_pins(e, I2CCTL);
+    look_at_pins(e, EEC);
     for (unsigned i = 0; i < IXGBE_SCANNED; i++) {
         unsigned page = e->watch_next++ % IXGBE_SCANNED;
 

@@ -22,8 +22,8 @@ HEADERS: Final = ("model/dma.h", "model/faults.h", "nvme/storage.h", "nvme/engin
                   "nvme/driver.h", "nvme/timing.h", "ixgbe/engine.h", "ixgbe/driver.h", "ixgbe/shared.h")  # fmt: skip
 """In this order, because later ones use what earlier ones declare."""
 NVME: Final = ("storage", "completions", "commands", "engine", "queues", "driver", "requests", "timing")
-IXGBE: Final = ("counters", "driver", "engine", "frames", "interrupts", "receive", "rings", "shared", "steering",
-                "transmit", "watch", "wire")  # fmt: skip
+IXGBE: Final = ("counters", "driver", "engine", "frames", "interrupts", "receive", "rings", "serial", "shared",
+                "steering", "transmit", "watch", "wire")  # fmt: skip
 SOURCES: Final = ("model/dma.c", "model/faults.c", "lib/outside.c",
            *(f"nvme/{name}.c" for name in NVME), *(f"ixgbe/{name}.c" for name in IXGBE))  # fmt: skip
 FOLDERS: Final = ("lib", "model", "nvme", "ixgbe")

@@ -151,7 +151,7 @@ def test_bits_that_are_reserved_keep_their_value(make: Callable[..., Card]) -> N
     for offset, written, kept in ((c.FCTRL, 0xFFFF_FFFF, 0x702), (c.RXCTRL, 0xFFFF_FFFF, 1),
                                   (c.RXPBSIZE, 0xFFFF_FFFF, 0xF_FC00),
                                   (rx(0), 0xFFFF_FFFF, 0xFFFF_FF80), (tx(5) + 8, 0xFFFF_FFFF, 0xF_FF80),
-                                  (c.EEC, 0, 0x3B00), (0x42B0, 0, 0x4_0000)):  # fmt: skip
+                                  (c.EEC, 0, 0x3F00), (0x42B0, 0, 0x4_0000)):  # fmt: skip
         card.write(offset, written)
         assert card.read(offset) == kept, hex(offset)
 
@@ -204,6 +204,20 @@ def test_counters_clear_when_they_are_read_and_only_then(trapped: Card) -> None:
     assert trapped.read(c.GORCH) == 0
     assert trapped.read(c.GORCL) == 0
     assert trapped.read(c.GOTCL) == 64
+
+
+@pytest.mark.parametrize("stripped", [True, False])
+def test_octets_of_a_queue_are_those_that_reach_memory(trapped: Card, stripped: bool) -> None:
+    """QBRC, unlike GORC, is without a check sequence that is taken off."""
+    trapped.up()
+    if not stripped:
+        trapped.write(c.HLREG0, trapped.read(c.HLREG0) & ~2)
+        trapped.write(c.RDRXCTL, trapped.read(c.RDRXCTL) & ~2)
+    trapped.receive_queue()
+    for i in range(3): trapped.arrive(numbered(i, 100))
+    assert trapped.written(0).length == (100 if stripped else 104)
+    assert trapped.read(c.QPRC + 4) == 3 * trapped.written(0).length
+    assert trapped.read(c.GORCL) == 3 * 104
 
 
 def test_queues_share_sixteen_counters(trapped: Card) -> None:
