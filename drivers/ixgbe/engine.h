@@ -63,8 +63,8 @@ void ixgbe_unlock(struct ixgbe *e);
 void ixgbe_defaults(struct ixgbe *e, const void *registers, int64_t link_after);
 void ixgbe_reset(struct ixgbe *e);
 
-/* A write of `value` to a ring's base, length, head or control (RDBAL to RXDCTL, TDBAL to TXDCTL), where `before` was:
- * what is there now.  Setting ENABLE starts the ring with its registers as they are, if they can be. */
+/* A write of `value` to a ring's base, length, head or control (RDBAL to RXDCTL, TDBAL to TXDCTL; SRRCTL at either place),
+ * where `before` was: what is there now.  Setting ENABLE starts the ring with its registers as they are, if they can be. */
 uint32_t ixgbe_ring_write(struct ixgbe *e, uint32_t offset, uint32_t before, uint32_t value);
 
 /* The EEPROM, whose words stay the caller's, and the 256 bytes that the module in the SFP+ cage says of itself, NULL for none. */

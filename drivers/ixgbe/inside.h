@@ -244,6 +244,7 @@ unsigned ix_queue_of(const struct ixgbe *e, struct frame *frame, uint32_t *hash,
 
 /* rings.c */
 bool ix_of_a_ring(uint32_t offset);
+uint32_t ix_other_split(uint32_t offset);
 
 /* serial.c */
 bool ix_is_serial(uint32_t offset);
@@ -252,6 +253,7 @@ void ix_serial_reset(struct ixgbe *e);
 /* watch.c */
 void ix_watch_some(struct ixgbe *e);
 void ix_look_at_rings(struct ixgbe *e);
+void ix_look_at_split(struct ixgbe *e, unsigned queue);
 void ix_forget_changes(struct ixgbe *e);
 
 #endif

@@ -313,8 +313,8 @@ class Ixgbe:
             "EERD": self._read_eeprom, "EEWR": self._write_eeprom, "SWSM": lambda _, b, v: v & 7,
             "FDIRCTRL": lambda _, b, v: v | 8, "AUTOC": self._write_autoc, "MSCA": self._write_mdio,
         }  # fmt: skip
-        for name in ("RDBAL", "RDBAH", "RDLEN", "RDH", "RXDCTL", "TDBAL", "TDBAH", "TDLEN", "TDH", "TXDCTL"):
-            for array in (name, f"{name}_MORE") if name.startswith("R") else (name,):
+        for name in ("RDBAL", "RDBAH", "RDLEN", "RDH", "SRRCTL", "RXDCTL", "TDBAL", "TDBAH", "TDLEN", "TDH", "TXDCTL"):
+            for array in (name, f"{name}_MORE") if not name.startswith("T") else (name,):
                 actions[array] = self._ring(array)
         return actions
 

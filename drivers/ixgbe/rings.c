@@ -3,6 +3,9 @@
 
 #define RECEIVE_CONTROL 0x42000000u  /* ENABLE, VME */
 #define TRANSMIT_CONTROL 0x027f7f7fu /* ENABLE, thresholds */
+#define SPLIT 0x14                   /* SRRCTL, among a queue's registers */
+#define SPLIT_BITS 0x1fc03f1fu
+#define DROP (1u << 28)
 
 static uint32_t ring_registers(bool transmit, unsigned queue)
 {
@@ -13,11 +16,13 @@ static uint32_t ring_registers(bool transmit, unsigned queue)
 
 static bool start_receive(struct ixgbe *e, struct ring *ring, uint32_t at, unsigned queue)
 {
-    uint32_t split = reg(e, at + 0x14);
+    uint32_t split;
 
+    ix_look_at_split(e, queue);
+    split = reg(e, at + SPLIT);
     ring->kind = split >> 25 & 7;
     ring->buffer = (split & 31) * 1024;
-    ring->drop = split >> 28 & 1;
+    ring->drop = split & DROP;
     if (ring->kind != 0 && ring->kind != 1 && ring->kind != 2 && ring->kind != 5) {
         ixgbe_error(e, IXGBE_DESCRIPTOR_TYPE, queue, split);
         return false;
@@ -73,7 +78,31 @@ bool ix_of_a_ring(uint32_t offset)
     bool receive = (offset & ~0xfffu) == 0x1000 || (offset & ~0xfffu) == 0xd000, transmit = (offset & ~0x1fffu) == 0x6000;
     uint32_t in_ring = offset & 0x3f;
 
-    return (receive || transmit) && (in_ring <= 8 || in_ring == 0x10 || in_ring == 0x28);
+    return ((receive || transmit) && (in_ring <= 8 || in_ring == 0x10 || in_ring == 0x28)) ||
+           (receive && in_ring == SPLIT) || ix_other_split(offset);
+}
+
+/* The first 16 receive queues have SRRCTL at two places: the other one's offset; 0: it is none of these. */
+uint32_t ix_other_split(uint32_t offset)
+{
+    if (offset >= 0x2100 && offset < 0x2140)
+        return 0x1000 + SPLIT + (offset - 0x2100) / 4 * 0x40;
+    if (offset >= 0x1000 && offset < 0x1400 && (offset & 0x3f) == SPLIT)
+        return 0x2100 + (offset - 0x1000) / 0x40 * 4;
+    return 0;
+}
+
+/* Sizes and the kind of descriptors are those that the queue was enabled with; whether it drops may change. */
+static uint32_t write_split(struct ixgbe *e, unsigned queue, uint32_t before, uint32_t value)
+{
+    struct ring *ring = &e->rx[queue];
+
+    value &= SPLIT_BITS;
+    if (ring->enabled && (value ^ before) & ~DROP)
+        ixgbe_error(e, IXGBE_RING_CHANGED, queue, value);
+    if (ring->enabled)
+        ring->drop = value & DROP;
+    return value;
 }
 
 static uint32_t write_control(struct ixgbe *e, bool transmit, unsigned queue, uint32_t value)
@@ -96,12 +125,16 @@ uint32_t ixgbe_ring_write(struct ixgbe *e, uint32_t offset, uint32_t before, uin
     bool transmit = offset >= 0x6000 && offset < 0x8000;
     unsigned queue = transmit ? (offset - 0x6000) / 0x40 : offset >= 0xd000 ? 64 + (offset - 0xd000) / 0x40
                                                                             : (offset - 0x1000) / 0x40;
-    struct ring *ring = &(transmit ? e->tx : e->rx)[queue];
+    struct ring *ring = &(transmit ? e->tx : e->rx)[queue % IXGBE_QUEUES];
     uint32_t writable[3] = {0xffffff80, 0xffffffff, 0xfff80}, bits, head;
 
+    if (offset >= 0x2100 && offset < 0x2140)
+        return write_split(e, (offset - 0x2100) / 4, before, value);
     switch (offset & 0x3f) {
     case 0x28:
         return write_control(e, transmit, queue, value);
+    case SPLIT:
+        return write_split(e, queue, before, value);
     case 0x10:
         head = transmit ? ring->written : ring->head;
         if (!ring->enabled)

@@ -38,7 +38,11 @@ void ixgbe_settle(struct ixgbe *e, uint32_t offset, uint32_t found, uint32_t val
 static void tell(struct ixgbe *e, uint32_t offset, uint32_t value)
 {
     if (ix_of_a_ring(offset)) { /* a driver that sees ENABLE relies on the ring */
-        ixgbe_settle(e, offset, value, ixgbe_ring_write(e, offset, e->seen[offset / 4], value));
+        uint32_t now = ixgbe_ring_write(e, offset, e->seen[offset / 4], value), other = ix_other_split(offset);
+
+        ixgbe_settle(e, offset, value, now);
+        if (other)
+            put(e, other, now);
         return;
     }
     if (ix_is_serial(offset)) {
@@ -81,13 +85,22 @@ static void look_at_control(struct ixgbe *e)
     ixgbe_reset(e);
 }
 
-/* A driver that clocks a bus by hand gives each edge a microsecond or two. */
-static void look_at_pins(struct ixgbe *e, uint32_t offset)
+static void look_at(struct ixgbe *e, uint32_t offset)
 {
     uint32_t value = reg(e, offset);
 
     if (e->watched >> offset / PAGE & 1 && value != e->seen[offset / 4])
         tell(e, offset, value);
+}
+
+/* SRRCTL at either place, which was written before the queue was enabled, though its page may be looked at later. */
+void ix_look_at_split(struct ixgbe *e, unsigned queue)
+{
+    uint32_t at = queue < 64 ? 0x1014 + 0x40 * queue : 0xd014 + 0x40 * (queue - 64);
+
+    look_at(e, at);
+    if (ix_other_split(at))
+        look_at(e, ix_other_split(at));
 }
 
 static unsigned look_at_page(struct ixgbe *e, unsigned page)
@@ -108,13 +121,14 @@ static unsigned look_at_page(struct ixgbe *e, unsigned page)
     return found;
 }
 
-/* CTRL, the pins and one page: in turn, for a look at all of them takes microseconds. */
+/* CTRL, pins and one page: in turn, for a look at all of them takes microseconds, and a driver that clocks a bus by hand
+ * gives each edge one or two. */
 void ix_watch_some(struct ixgbe *e)
 {
     if (e->watched & 1)
         look_at_control(e);
-    look_at_pins(e, I2CCTL);
-    look_at_pins(e, EEC);
+    look_at(e, I2CCTL);
+    look_at(e, EEC);
     for (unsigned i = 0; i < IXGBE_SCANNED; i++) {
         unsigned page = e->watch_next++ % IXGBE_SCANNED;
 

@@ -282,6 +282,39 @@ def test_a_receive_queue_needs_a_valid_srrctl(card: Card, split: int, error: str
     assert card.nic.errors == {error: 1}
 
 
+@pytest.mark.parametrize("at", [0x2100, 0x1014])
+def test_a_receive_queue_is_as_srrctl_was_before_it_was_enabled(card: Card, at: int) -> None:
+    """At either of its places; where registers are memory the device may see several writes at once, of more pages."""
+    card.receive_queue(kind=0)
+    card.write(rx(0) + 0x28, 0)
+    for i in range(c.Card.COUNT): card.refill(0, i)
+    for offset, value in ((at, 1 << 25 | 1), (rx(0) + 0x18, 0), (rx(0) + 0x28, 1 << 25), (rx(0) + 0x18, 8)):
+        word = card._window(offset)
+        if word is None: card.nic.write(0, offset, 4, value)
+        else: word.value = value
+    card.poll()
+    assert card.read(0x2100) == card.read(0x1014) == 1 << 25 | 1
+    card.arrive(numbered(1, 1100))
+    found = card.written(0)
+    assert (found.done, found.end, found.length) == (True, False, 1024)  # an advanced descriptor, buffers of 1 KiB
+    assert card.written(1).length == 76
+
+
+def test_only_whether_a_queue_drops_changes_while_it_is_enabled(card: Card) -> None:
+    card.receive_queue(descriptors=0)
+    card.arrive(numbered(1))
+    assert card.read(c.QPRDC) == 0  # in the packet buffer
+    card.receive_queue(1, descriptors=0)
+    card.write(0x2100, 1 << 28 | 1 << 25 | 2)
+    assert card.nic.errors == {}
+    card.write(rx(0) + 0x18, 1)
+    card.poll()
+    card.arrive(numbered(2))
+    assert card.read(c.QPRDC) == 1
+    card.write(0x2100, 1 << 28 | 1 << 25 | 4)
+    assert set(card.nic.errors) == {"RING_CHANGED"}
+
+
 def test_stripping_the_check_sequence_is_said_twice(card: Card) -> None:
     card.write(c.RDRXCTL, card.read(c.RDRXCTL) & ~2)
     card.receive_queue()
