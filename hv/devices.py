@@ -290,7 +290,7 @@ class Devices:
         lent.mappings.append(mapping)
         v = address >> PAGE_SHIFT
         for page in range(count):
-            registers.next_address = mapping.address + page * PAGE_SIZE
+            registers.next_address = mapping.page_address(page)
             result = system.map_one(s, v + page, permission)
             registers.next_address = 0
             if result == OK: continue

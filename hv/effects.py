@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Protocol
 
-from abi.layout import DATA_LIMIT, EXECUTE, PAGE_SHIFT, SYSTEM_SLOT
+from abi.layout import DATA_LIMIT, PAGE_SHIFT, READ, SYSTEM_SLOT, WRITE
 from hv.gate import Gate
 from hv.guest_memory import GuestMemory
 from hv.page_tables import ADDRESS_MASK, PRESENT, TableFrames, encode_entry
@@ -53,7 +53,7 @@ def joined(runs: list[tuple[int, int]]) -> list[tuple[int, int]]:
 def encode_register_entry(gpa: int, permissions: int) -> int:
     """The entry that leads to registers of a device: never executable, since the processor could not be stopped by a
     fault from what it would fetch there."""
-    return encode_entry(gpa, permissions & ~EXECUTE, table=False, large=False)
+    return encode_entry(gpa, permissions & (READ | WRITE), table=False, large=False)
 
 
 class Listener(Protocol):

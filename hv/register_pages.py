@@ -60,6 +60,10 @@ class Mapping:
         """Guest-physical."""
         return DEVICES_BASE + self.place * STRIDE
 
+    def page_address(self, page: int) -> int:
+        """Guest-physical address of a page of it, counted from its first."""
+        return self.address + page * PAGE_SIZE
+
 
 class RegisterPages:
     """The pages of one machine that lead to registers.  Hold the big lock, but for ``serve``."""
@@ -99,7 +103,7 @@ class RegisterPages:
                 host = regions.host_address((first + start) * PAGE_SIZE)
                 if page < count and self._continues(made, start, page, host): continue
                 if host:
-                    self._add_memslot(made, made.address + start * PAGE_SIZE, (page - start) * PAGE_SIZE, host)
+                    self._add_memslot(made, made.page_address(start), (page - start) * PAGE_SIZE, host)
                 start = page
         except OSError:
             self.kill(made)
@@ -131,13 +135,13 @@ class RegisterPages:
 
     def at(self, address: int) -> Mapping | None:
         """The mapping that this guest-physical address is of."""
-        return self._by_place.get(_place_of(address))
+        return self._by_place.get(place_of(address))
 
     def mapped(self, p: int) -> None:
         """Page p of the kernel has been mapped, by the call that set ``next_address``."""
         address, self.next_address = self.next_address, 0
         self.frames[p] = address
-        self._by_place[_place_of(address)].frames.add(p)
+        self._by_place[place_of(address)].frames.add(p)
 
     def dropped(self, address: int) -> None:
         """An entry that led to this guest-physical address has changed."""
@@ -146,7 +150,7 @@ class RegisterPages:
 
     def freed(self, p: int) -> None:
         """Page p of the kernel is free, and will be memory when it is used again."""
-        mapping = self._by_place[_place_of(self.frames.pop(p))]
+        mapping = self._by_place[place_of(self.frames.pop(p))]
         mapping.frames.discard(p)
         self._stale[mapping] = None
 
@@ -234,8 +238,8 @@ class RegisterPages:
         self.frames.clear()
 
 
-def _place_of(address: int) -> int:
-    """Of the mapping that this guest-physical address is of."""
+def place_of(address: int) -> int:
+    """The place of the mapping that this guest-physical address is of."""
     return (address - DEVICES_BASE) // STRIDE
 
 
@@ -256,4 +260,4 @@ def _access(mapping: Mapping, offset: int, length: int, vcpu: Engine) -> int:
     return 0
 
 
-__all__ = ["MOST_MAPPINGS", "MOST_PAGES", "Mapping", "RegisterPages"]
+__all__ = ["MOST_MAPPINGS", "MOST_PAGES", "PLACES", "Mapping", "RegisterPages", "place_of"]

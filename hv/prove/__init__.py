@@ -4,6 +4,7 @@
 ``vectors``        runs functions of the hypervisor on 64-bit vectors
 ``entries``        what ``Effects`` stores for an entry of the kernel's tables
 ``walking``        that a processor's walk of what is stored finds what the kernel's tables say, for every address
+``registers``      the same of entries that lead to registers of devices
 ``system_slot``    that programs reach nothing in the machine's own slot
 =================  ==================================================================================================
 
@@ -14,7 +15,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from hv.prove import entries, system_slot, walking
+from hv.prove import entries, registers, system_slot, walking
 from kernel.prove.hardware.obligation import Assumption, Obligation
 
 ASSUMPTIONS = (
@@ -40,6 +41,10 @@ ASSUMPTIONS = (
         "KVM_SET_USER_MEMORY_REGION is asked for that; KVM is trusted",
     ),
     Assumption(
+        "registers", "only pages of 4 KiB lead to registers, and what they lead to is the device's page, or traps",
+        "Effects tells RegisterPages of such pages alone, which has KVM map the device's memory there; held by tests",
+    ),
+    Assumption(
         "frames", "tables that exist at once have different frames, and a frame is zero when a table gets it",
         "TableFrames hands out each number once until it was freed and zeroed; held by tests, not proved",
     ),
@@ -58,6 +63,7 @@ def obligations() -> Iterator[Obligation]:
     """Everything that is proved here."""
     yield from entries.obligations()
     yield from walking.obligations()
+    yield from registers.obligations()
     yield from system_slot.obligations()
 
 

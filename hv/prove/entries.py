@@ -114,7 +114,7 @@ class Stored:
         return next((value for at, value in reversed(self.stores) if at.eq(PLACE)), BEFORE)
 
 
-class _Frames(TableFrames):
+class Frames(TableFrames):
     """The frames of a machine whose memory is not known."""
 
     def __init__(self, machine: Machine) -> None:
@@ -122,7 +122,7 @@ class _Frames(TableFrames):
         self._frames = cast("dict[int, int]", _FrameOf())
         self._giant_entries = machine.giant_entries
         self.stand_ins = {}
-        if machine.stood_in: self.stand_ins[TABLE_ID, cast(int, _INDEX)] = cast(int, Word(STAND_IN, LAST_PAGE))
+        if machine.stood_in: self.stand_ins[TABLE_ID, cast(int, INDEX_WORD)] = cast(int, Word(STAND_IN, LAST_PAGE))
 
     def _take(self) -> int:
         return cast(int, Word(STAND_IN, LAST_PAGE))
@@ -138,10 +138,10 @@ class _FrameOf:
         return Word(FRAME if table is TABLE_ID else TARGET_FRAME, LAST_PAGE)
 
 
-_INDEX: Final = Word(INDEX, TABLE_ENTRIES - 1)
+INDEX_WORD: Final = Word(INDEX, TABLE_ENTRIES - 1)
 
 
-class _Pages:
+class Pages:
     """What pages are: the one the entry leads to, and the one it led to."""
 
     def __init__(self, target: Word) -> None:
@@ -152,7 +152,7 @@ class _Pages:
         return SimpleNamespace(kind=pick(Word(PAGE_BEFORE_KIND), (*PAGES_OF, FREE)))
 
 
-class _Freed:
+class Freed:
     """The pages whose kind this transition changes."""
 
     def __contains__(self, page: object) -> bool:
@@ -175,11 +175,11 @@ def effects_of(k: Any, frames: TableFrames) -> Effects:
 
 def _carried_out(machine: Machine, layer: EffectLayer) -> Stored:
     target = Word(TARGET, LAST_PAGE)
-    table = SimpleNamespace(entry={_INDEX: target}, permission={_INDEX: Word(PERMISSION)})
-    k = SimpleNamespace(table={TABLE_ID: table}, page=_Pages(target))
-    frames = _Frames(machine)
+    table = SimpleNamespace(entry={INDEX_WORD: target}, permission={INDEX_WORD: Word(PERMISSION)})
+    k = SimpleNamespace(table={TABLE_ID: table}, page=Pages(target))
+    frames = Frames(machine)
     effects = layer(k, frames)
-    effects._write_entries({(TABLE_ID, cast(int, _INDEX)): None}, cast("dict[int, int]", _Freed()))
+    effects._write_entries({(TABLE_ID, cast(int, INDEX_WORD)): None}, cast("dict[int, int]", Freed()))
     dropped = tuple((cast(Word, page).vector, count) for page, count in effects._drops)
     return Stored(tuple(cast(Memory, frames._words).stores), bool(frames.stand_ins), dropped)
 

@@ -99,6 +99,14 @@ class Word:
         if most > LARGEST: _exact(z3.BVAddNoOverflow(self.vector, vector(other), False))
         return Word(self.vector + vector(other), min(most, LARGEST))
 
+    def __sub__(self, other: Word | int) -> Word:
+        _exact(z3.UGE(self.vector, vector(other)))
+        return Word(self.vector - vector(other), self.most)
+
+    def __floordiv__(self, other: int) -> Word:
+        if other <= 0 or other & (other - 1): raise TypeError("a Word is divided by powers of two")
+        return self >> other.bit_length() - 1
+
     def __mul__(self, other: Word | int) -> Word:
         if isinstance(other, int) and other > 0 and other & (other - 1) == 0: return self << other.bit_length() - 1
         most = self.most * _most(other)

@@ -108,14 +108,15 @@ def address_of(place: z3.BitVecRef) -> z3.BitVecRef:
     return TABLES_BASE + (place << 3)
 
 
-def stored(giant_entries: bool, layer: EffectLayer) -> list[z3.BoolRef]:
-    """The entries on the way stand in memory as the effect layer stores them."""
+def stored(giant_entries: bool, layer: EffectLayer, leaf: z3.BitVecRef | None = None) -> list[z3.BoolRef]:
+    """The entries on the way stand in memory as the effect layer stores them; that of level 1 as ``leaf``, if given."""
     facts = []
     for entry in ENTRIES:
         level = entry.level
         below = frame(level - 1) if level > 1 else frame(1)
         stand_in = _word("stand_in", level)
         word = instance(content(giant_entries, layer), entry.target, entry.kind, entry.permission, below, stand_in)
+        if level == 1 and leaf is not None: word = leaf
         facts += [a_frame(frame(level)), a_frame(stand_in)]
         facts.append(load(address_of(placed(frame(level), index(level)))) == word)
     if not giant_entries:
@@ -158,10 +159,10 @@ def cr3() -> z3.BitVecRef:
     return found.vector
 
 
-def known(giant_entries: bool, layer: EffectLayer) -> list[z3.BoolRef]:
-    """All that is known of the tables on the way of the address, and of the processor."""
+def known(giant_entries: bool, layer: EffectLayer, leaf: z3.BitVecRef | None = None) -> list[z3.BoolRef]:
+    """All that is known of the tables on the way of the address, and of the processor.  ``leaf``: as for ``stored``."""
     return [
-        z3.ULE(WIDTH, 52), z3.UGE(WIDTH, 39), *stored(giant_entries, layer),
+        z3.ULE(WIDTH, 52), z3.UGE(WIDTH, 39), *stored(giant_entries, layer, leaf),
         *[fact for entry in ENTRIES for fact in entry.allowed()],
         # The machine's own slot is hv.prove.system_slot's.
         z3.Not(z3.And(canonical(ADDRESS), index(4) == SYSTEM_SLOT)),
