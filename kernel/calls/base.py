@@ -16,6 +16,12 @@ else:
     from kernel.journaled import handles, message, page_allocator
 
 Step = Callable[..., int]
+Delivered = Callable[[int, int, int, int, int], None]
+"""Who sends and who gets the words of a message, by which badge; what came with them, as ``item`` and ``object``."""
+
+
+def _nobody(sender: int, receiver: int, badge: int, item: int, object: int) -> None:
+    """Is told of messages where nobody wants to know."""
 
 
 class Calls:
@@ -29,6 +35,8 @@ class Calls:
         self.k = k
         self.step = step
         self.started = started
+        self.delivered: Delivered = _nobody
+        """Is told of each message that finds its receiver."""
         self.operations = Operations(self.alive)
         self.busy = self.operations.holders
         """By process: the operation that is changing its address space.  What changes an address space and is no

@@ -80,10 +80,6 @@ class MessageCalls(Endings):
     """endpoint_create, handle_copy, handle_close, handle_give; message_send, _call, _receive, _reply, _reply_receive
     and _accept; pager_set, timer_set."""
 
-    delivered: Callable[[int, int, int, int, int], None] = staticmethod(lambda *_: None)
-    """Is told of each message that finds its receiver: who sends and who gets the words, by which badge, and what came
-    with them, as ``item`` and ``object``."""
-
     # Endpoints.
 
     def endpoint_create(self, t: int) -> int:

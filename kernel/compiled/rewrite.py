@@ -73,24 +73,35 @@ def specifications(source: str, path: str, names: Mapping[str, Any]) -> str:
     return ast.unparse(ast.fix_missing_locations(tree))
 
 
+BASES = {
+    "ThreadCalls": ("processes", "ProcessCalls"), "ProcessCalls": ("containers", "ContainerCalls"),
+    "ContainerCalls": ("devices", "DeviceCalls"), "System": ("threads", "ThreadCalls"),
+}  # fmt: skip
+"""Of which classes of calls others are derived, and in which modules these are, where it is not as in the source: one
+of another, as the bases of System follow each other there."""
+
+
 class _Calls(ast.NodeTransformer):
-    """Takes the journalled transitions where a condition offers others to who reads the source, and leaves classes to
-    Python: several of them are the bases of one, and what they have is replaced in tests.  Their methods are compiled.
-    """
+    """Takes the journalled transitions where a condition offers others to who reads the source, and derives one class
+    of the next: objects of a class with several bases are to mypyc like any of Python's."""
 
     def visit_If(self, node: ast.If) -> ast.If | list[ast.stmt]:
         if not (isinstance(node.test, ast.Name) and node.test.id == "TYPE_CHECKING"): return node
         return node.orelse
 
     def visit_ClassDef(self, node: ast.ClassDef) -> ast.ClassDef:
-        if node.name.endswith("Calls") or node.name in ("Endings", "System"):
-            node.decorator_list.append(ast.parse("mypyc_attr(native_class=False)", mode="eval").body)
+        if node.name in BASES: node.bases = [ast.Name(BASES[node.name][1], ast.Load())]
         return node
 
 
 def calls(source: str, path: str) -> str:
     """The text of a module of calls."""
-    return _importing("from mypy_extensions import mypyc_attr", _Calls().visit(ast.parse(source, path)))
+    tree = ast.parse(source, path)
+    imports = [
+        f"from kernel.calls.{module} import {base}" for name, (module, base) in BASES.items()
+        if any(isinstance(node, ast.ClassDef) and node.name == name for node in tree.body)
+    ]  # fmt: skip
+    return _importing("\n".join(imports), _Calls().visit(tree))
 
 
 def _importing(names: str, tree: ast.Module) -> str:

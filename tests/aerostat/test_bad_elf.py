@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import struct
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -150,16 +151,16 @@ def test_a_program_whose_file_shrinks_while_it_is_loaded(tmp_path: Path) -> None
     path = write(tmp_path, HELLO.read_bytes())
     with Machine("16M") as machine:
         hypervisor = machine.hypervisor
-        spawn = hypervisor.system.spawn
+        step = hypervisor.system.step
 
-        def shrink(container: int) -> int:
+        def shrink(transition: Callable[..., int], *arguments: int) -> int:
             path.write_bytes(HELLO.read_bytes()[:4096])
-            return spawn(container)
+            return step(transition, *arguments)
 
-        hypervisor.system.spawn = shrink  # type: ignore[method-assign]
+        hypervisor.system.step = shrink
         with pytest.raises(BadElf, match="became shorter"):
             machine.spawn(path)
-        hypervisor.system.spawn = spawn  # type: ignore[method-assign]
+        hypervisor.system.step = step
         assert machine.statistics()["pages_used"] == 1
         assert machine.spawn(HELLO, stdout=os.open(os.devnull, os.O_WRONLY)).wait() == 0
 

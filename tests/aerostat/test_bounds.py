@@ -19,6 +19,7 @@ from aerostat import CheckFailed, Machine, MachineFailed
 from hv.events import SWEEP_AT
 from kernel.specs import SPECIFICATIONS
 from tests.aerostat.programs import API, NewMachine, Pipe, assert_idle, built, run, wait
+from tests.kernel.pure import with_sources
 
 pytestmark = pytest.mark.kvm
 
@@ -59,6 +60,7 @@ def test_cancelled_timers_are_forgotten(machine: Machine) -> None:
     assert called == []
 
 
+@with_sources
 def test_a_range_that_cannot_be_paid_for_costs_no_more_than_one_that_can(
     new_machine: NewMachine, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -19,8 +19,9 @@ import kernel.compiled.storage as compiled_storage
 import kernel.specs.threads as threads_specified
 import kernel.storage as plain_storage
 from kernel import compiled
+from kernel.calls import System
 from kernel.compiled import build
-from kernel.compiled.rewrite import calls, invariants, journaled, objects, specifications
+from kernel.compiled.rewrite import BASES, calls, invariants, journaled, objects, specifications
 from kernel.compiled.storage import LISTED, PIECE
 from kernel.journaled import TRANSITIONS
 from kernel.objects import Page
@@ -192,15 +193,21 @@ def test_registering_decorators_become_calls_and_others_stay() -> None:
     assert lines(specifications(DECORATED, "x.py", {})) == UNDECORATED
 
 
-def test_calls_take_the_journalled_transitions_and_their_classes_stay_open() -> None:
+def test_calls_take_the_journalled_transitions_and_their_classes_follow_each_other() -> None:
     text = calls("from a import b\nif TYPE_CHECKING:\n    from kernel import thread\nelse:\n"
-                 "    from kernel.journaled import thread\nif x:\n    y = 1\nclass ThreadCalls:\n    pass\n"
-                 "class System:\n    pass\nclass Item:\n    pass\n", "x.py")  # fmt: skip
+                 "    from kernel.journaled import thread\nif x:\n    y = 1\nclass ThreadCalls(Endings):\n    pass\n"
+                 "class System(ThreadCalls, DeviceCalls):\n    pass\nclass Item:\n    pass\n", "x.py")  # fmt: skip
     assert lines(text) == [
-        "from a import b", "from mypy_extensions import mypyc_attr", "from kernel.journaled import thread", "if x:",
-        "    y = 1", "@mypyc_attr(native_class=False)", "class ThreadCalls:", "    pass",
-        "@mypyc_attr(native_class=False)", "class System:", "    pass", "class Item:", "    pass",
+        "from a import b", "from kernel.calls.processes import ProcessCalls",
+        "from kernel.calls.threads import ThreadCalls", "from kernel.journaled import thread", "if x:", "    y = 1",
+        "class ThreadCalls(ProcessCalls):", "    pass", "class System(ThreadCalls):", "    pass", "class Item:",
+        "    pass",
     ]  # fmt: skip
+
+
+def test_the_compiled_classes_of_calls_follow_each_other_as_the_bases_of_system_do() -> None:
+    order = [c.__name__ for c in System.__mro__[:-1]]
+    for derived, (_, base) in BASES.items(): assert order.index(base) == order.index(derived) + 1
 
 
 @pytest.fixture
