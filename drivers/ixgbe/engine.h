@@ -96,6 +96,7 @@ unsigned ixgbe_reports(struct ixgbe *e, struct ixgbe_report *to, unsigned most);
 /* Interrupts: causes are bits of EICR.  The event of a vector is 1 written to its eventfd, or its count in shared memory. */
 void ixgbe_events(struct ixgbe *e, const int *eventfds, uint32_t *counts);
 void ixgbe_cause(struct ixgbe *e, uint32_t bits);
+void ixgbe_raise(struct ixgbe *e, unsigned first, uint32_t vectors); /* of MSI-X, 32 from `first` on */
 uint32_t ixgbe_take_causes(struct ixgbe *e, uint32_t bits); /* the bits that were there; they are cleared */
 void ixgbe_unmasked(struct ixgbe *e);                       /* EIMS may allow more than before */
 

@@ -103,10 +103,28 @@ static bool throttled(const struct ixgbe *e, unsigned vector)
     return interval && e->fired[vector] && ix_now() - e->fired[vector] < interval * 2000UL;
 }
 
-static void mask(struct ixgbe *e, uint32_t bits)
+/* A vector has told, and masks itself if it is to: EIAM has the first 16 vectors as EIAM_EX(0) has, and other causes. */
+static void mask_itself(struct ixgbe *e, unsigned vector)
 {
-    put(e, EIMS, reg(e, EIMS) & ~bits);
-    put(e, EIMS_EX, (reg(e, EIMS_EX) & 0xffff0000) | (reg(e, EIMS) & 0xffff));
+    uint32_t at = vector / 32 * 4, bit = 1u << (vector & 31), masked = reg(e, EIMS);
+    uint8_t other = e->registers[IVAR_MISC + 1];
+
+    if (reg(e, EIAM_EX + at) & bit) {
+        put(e, EIMS_EX + at, reg(e, EIMS_EX + at) & ~bit);
+        if (vector < 16)
+            masked &= ~bit;
+    }
+    if (other & VALID && (other & 63) == vector)
+        masked &= ~(reg(e, EIAM) & reg(e, EICR) & OTHER_CAUSES);
+    put(e, EIMS, masked);
+}
+
+void ixgbe_raise(struct ixgbe *e, unsigned first, uint32_t vectors)
+{
+    if (reg(e, GPIE) & GPIE_MSIX)
+        e->pending |= (uint64_t)vectors << first;
+    if (first == 0)
+        ixgbe_cause(e, vectors & 0xffff);
 }
 
 static void deliver_one(struct ixgbe *e)
@@ -137,8 +155,8 @@ static void deliver_vectors(struct ixgbe *e)
         fire(e, vector);
         if (reg(e, EIAC) & bit)
             put(e, EICR, reg(e, EICR) & ~bit);
-        if (reg(e, GPIE) & GPIE_AUTO_MASK && reg(e, EIAM) & bit)
-            mask(e, bit);
+        if (reg(e, GPIE) & GPIE_AUTO_MASK)
+            mask_itself(e, vector);
     }
 }
 

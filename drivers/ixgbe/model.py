@@ -162,12 +162,14 @@ class Ixgbe:
         if region != 0 or not 0 <= offset <= BAR_SIZE - size: return
         with self._locked():
             if lib.ixgbe_removed(self._engine): return
-            if size != 4 or offset % 4:
+            both = size == 8 and offset == address("FDIRHASH")  # with FDIRCMD: a filter and its command at once
+            if (size != 4 or offset % 4) and not both:
                 self._error(lib.IXGBE_ACCESS, offset, size)
             elif self._resetting:
                 self._error(lib.IXGBE_IN_RESET, offset, value)
             else:
                 self._written(offset, self._get(offset), value & ALL)
+                if both: self._written(offset + 4, self._get(offset + 4), value >> 32)
 
     def map(self, iova: int, address: int, length: int, writable: bool) -> None:
         """DMA at ``iova`` reaches this memory from now on.  OSError: it cannot be mapped."""
@@ -309,9 +311,11 @@ class Ixgbe:
             "CTRL": self._write_control, "EICR": self._write_causes, "EICS": self._set_causes,
             "EIMS": lambda _, b, v: self._masked(b | v & 0x7FFF_FFFF), "EIMC": self._mask,
             "EICS_EX": self._set_vectors, "EIMS_EX": self._unmask_vectors, "EIMC_EX": self._mask_vectors,
+            "EIAM": self._masking, "EIAM_EX": self._vectors_masking,
             "EEC": self._serial("EEC"), "I2CCTL": self._serial("I2CCTL"), "ESDP": self._write_pins,
             "EERD": self._read_eeprom, "EEWR": self._write_eeprom, "SWSM": lambda _, b, v: v & 7,
-            "FDIRCTRL": lambda _, b, v: v | 8, "AUTOC": self._write_autoc, "MSCA": self._write_mdio,
+            "FDIRCTRL": lambda _, b, v: v | 8,
+            "FDIRCMD": lambda _, b, v: v & ~3, "AUTOC": self._write_autoc, "MSCA": self._write_mdio,
         }  # fmt: skip
         for name in ("RDBAL", "RDBAH", "RDLEN", "RDH", "SRRCTL", "RXDCTL", "TDBAL", "TDBAH", "TDLEN", "TDH", "TXDCTL"):
             for array in (name, f"{name}_MORE") if not name.startswith("T") else (name,):
@@ -439,7 +443,7 @@ class Ixgbe:
         return value
 
     def _set_vectors(self, index: int, before: int, value: int) -> int:
-        if index == 0: lib.ixgbe_cause(self._engine, value & 0xFFFF)
+        lib.ixgbe_raise(self._engine, 32 * index, value)
         return 0
 
     def _unmask_vectors(self, index: int, before: int, value: int) -> int:
@@ -448,6 +452,15 @@ class Ixgbe:
     def _mask_vectors(self, index: int, before: int, value: int) -> int:
         self._vectors(index, self._get(address("EIMS_EX", index)) & ~value)
         return 0
+
+    def _masking(self, _: int, before: int, value: int) -> int:
+        """EIAM: its lower 16 bits are also those of EIAM_EX(0)."""
+        self._put(address("EIAM_EX"), self._get(address("EIAM_EX")) & 0xFFFF_0000 | value & 0xFFFF)
+        return value & 0x7FFF_FFFF
+
+    def _vectors_masking(self, index: int, before: int, value: int) -> int:
+        if index == 0: self._put(address("EIAM"), self._get(address("EIAM")) & ~0xFFFF | value & 0xFFFF)
+        return value
 
     # Rings (8.2.3.8, 8.2.3.9).
 

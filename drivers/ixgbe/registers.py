@@ -94,7 +94,9 @@ def _plain() -> list[Register]:
         Register("FDIRCTRL", 0xEE00, kind=Kind.COMMAND), Register("FDIRFREE", 0xEE38), Register("FDIRLEN", 0xEE4C),
         Register("FDIRHKEY", 0xEE68), Register("FDIRSKEY", 0xEE6C), Register("FDIRDIP4M", 0xEE3C),
         Register("FDIRSIP4M", 0xEE40), Register("FDIRTCPM", 0xEE44), Register("FDIRUDPM", 0xEE48),
-        Register("FDIRIP6M", 0xEE74), Register("FDIRM", 0xEE70), Register("FDIRCMD", 0xEE2C, 0, 0, kind=Kind.STATUS),
+        Register("FDIRIP6M", 0xEE74), Register("FDIRM", 0xEE70), Register("FDIRCMD", 0xEE2C, kind=Kind.COMMAND),
+        Register("FDIRSIPV6", 0xEE0C, count=3), Register("FDIRIPSA", 0xEE18), Register("FDIRIPDA", 0xEE1C),
+        Register("FDIRPORT", 0xEE20), Register("FDIRVLAN", 0xEE24), Register("FDIRHASH", 0xEE28),
         # Receive DMA (8.2.3.8)
         Register("RXCTRL", 0x3000, 1), Register("RXPBSIZE", 0x3C00, 0x000F_FC00, 0x0008_0000, count=8),
         Register("RDRXCTL", 0x2F00, 0x3FFF_FFF2, 0x0000_8808), Register("RSCDBU", 0x3028),

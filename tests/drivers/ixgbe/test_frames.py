@@ -57,6 +57,16 @@ def test_multicasts_by_hash_are_marked_as_inexact(card: Card) -> None:
     assert not passes(card, ethernet(b"", to=b"\x01\x00\x5e\x00\x70\x05"))
 
 
+def test_good_packets_are_those_that_pass_the_filters(card: Card) -> None:
+    """TPR counts all of them, GPRC and its like what was wanted."""
+    card.write(c.FCTRL, 0)
+    card.receive_queue()
+    for to in (US, b"\x02" + bytes(5), b"\xff" * 6, b"\x01" + bytes(5), US): card.arrive(ethernet(b"x", to=to))
+    assert [card.written(i).done for i in range(3)] == [True, True, False]
+    assert (card.read(c.TPR), card.read(c.GPRC), card.read(c.GORCL), card.read(c.PRC64)) == (5, 2, 128, 2)
+    assert (card.read(c.BPRC), card.read(c.MPRC)) == (0, 0)
+
+
 def test_broadcasts_are_counted_as_multicasts_too(card: Card) -> None:
     card.receive_queue()
     card.arrive(ethernet(b"", to=BROADCAST), ethernet(b"", to=GROUP), ethernet(b""))

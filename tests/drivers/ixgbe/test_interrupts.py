@@ -103,6 +103,55 @@ def test_vectors_clear_and_mask_themselves_if_told(quiet: Card) -> None:
     assert events(quiet, 2) == 1
 
 
+@pytest.mark.parametrize("vector", [2, 20, 40])
+def test_any_vector_masks_itself(quiet: Card, vector: int) -> None:
+    """EIAM_EX and EIMS_EX have a bit for each of 64; the first 16 are those of EIAM and EIMS as well."""
+    word, bit = vector // 32 * 4, 1 << vector % 32
+    quiet.write(c.GPIE, 1 << 4 | 1 << 30)
+    quiet.write(c.IVAR, 0x80 | vector)
+    for i in range(2): quiet.write(0xAD0 + 4 * i, 0xFFFF_FFFF)
+    assert quiet.read(c.EIAM) & 0xFFFF == 0xFFFF
+    quiet.write(c.EIAC, 0xFFFF)
+    for number in (1, 2):
+        quiet.write(0xAA0 + word, bit)
+        assert quiet.read(0xAA0 + word) & bit
+        quiet.arrive(numbered(number), numbered(number + 10))
+        assert events(quiet, vector) == 1
+        assert not quiet.read(0xAA0 + word) & bit
+        assert not quiet.read(c.EIMS) & 1 << vector
+        quiet.poll()
+        assert events(quiet, vector) == 0
+        quiet.write(0xAA0 + word, bit)
+        quiet.poll()
+        assert events(quiet, vector) == 1  # for what came meanwhile
+    quiet.write(c.EIAM, 0)
+    assert quiet.read(0xAD0) == 0xFFFF_0000
+
+
+def test_other_causes_mask_themselves(quiet: Card) -> None:
+    quiet.write(c.GPIE, 1 << 4 | 1 << 30)
+    quiet.write(c.IVAR_MISC, 0x85 << 8)
+    quiet.write(c.EIAM, LSC)
+    quiet.write(c.EIMS, LSC | 1 << 21)
+    quiet.nic.link(0)
+    quiet.poll()
+    assert events(quiet, 5) >= 1
+    assert quiet.read(c.EIMS) & (LSC | 1 << 21) == 1 << 21
+
+
+@pytest.mark.parametrize("vector", [3, 20, 45])
+def test_software_raises_any_vector(quiet: Card, vector: int) -> None:
+    """EICS_EX: how drivers have a queue looked at again."""
+    word, bit = vector // 32 * 4, 1 << vector % 32
+    quiet.write(c.GPIE, 1 << 4)
+    quiet.write(0xAA0 + word, bit)
+    for _ in range(2):
+        quiet.write(0xA90 + word, bit)
+        quiet.poll()
+        assert events(quiet, vector) == 1
+        assert quiet.read(0xA90 + word) == 0
+
+
 def test_events_come_at_most_so_often(quiet: Card) -> None:
     quiet.write(c.GPIE, 1 << 4)
     quiet.write(c.IVAR, 0x81)

@@ -185,6 +185,15 @@ def test_registers_are_32_aligned_bits(trapped: Card) -> None:
         assert trapped.nic.read(0, offset, 4) == trapped.nic.read(5, offset, 4) == 0
 
 
+def test_a_command_of_the_flow_director_is_written_at_once_and_ends(trapped: Card) -> None:
+    """FDIRHASH and FDIRCMD lie in 64 bits that drivers write together; CMD (1:0) is 0 when it has been done."""
+    trapped.nic.write(0, 0xEE28, 8, 0x0123_4561 << 32 | 0x89AB_CDEF)
+    assert (trapped.read(0xEE28), trapped.read(0xEE2C)) == (0x89AB_CDEF, 0x0123_4560)
+    assert trapped.nic.errors == {}
+    trapped.nic.write(0, 0xEE24, 8, 0)
+    assert trapped.nic.errors == {"ACCESS": 1}
+
+
 def test_counters_clear_when_they_are_read_and_only_then(trapped: Card) -> None:
     trapped.up()
     trapped.receive_queue()

@@ -66,6 +66,26 @@ def test_every_transmit_queue_sends(card: Card, queue: int) -> None:
     assert card.read(tx(queue) + 0x10) == 1
 
 
+def test_only_descriptors_that_were_given_are_touched(card: Card) -> None:
+    """[head, tail) is the device's; the head moves on after what it wrote."""
+    card.receive_queue(descriptors=8, drop=True)
+    card.transmit_queue()
+    ours = slice(8 * 16, Card.COUNT * 16)
+    before = card.get(card.ring(False, 0), 512)
+    card.arrive(*map(numbered, range(12)))
+    after = card.get(card.ring(False, 0), 512)
+    assert after[ours] == before[ours]
+    assert [card.written(i).done for i in range(9)] == [True] * 8 + [False]
+    assert card.read(rx(0) + 0x10) == 8
+    assert card.get(card.buffer(False, 8), 2048) == bytes(2048)
+    for i in range(6): card.send(numbered(i))
+    card.write(tx(0) + 0x18, 4)
+    card.poll()
+    assert [card.told(i) for i in range(6)] == [True] * 4 + [False] * 2
+    assert card.read(tx(0) + 0x10) == 4
+    assert card.sent() == [numbered(i) for i in range(4)]
+
+
 def test_transmit_wraps_and_keeps_order(card: Card) -> None:
     card.transmit_queue()
     for first in range(0, 90, 9):
