@@ -21,6 +21,7 @@ from statistics import median
 from typing import Any, Final
 
 from aerostat import Machine
+from bench import nic, nvme_paths
 from bench.built import ROOT, built
 from bench.measure import Result, pinned, ratios, result, rounds, run_kvm_table
 from drivers._native import ffi, lib
@@ -210,12 +211,13 @@ def inside(turns: int) -> Iterator[Result]:
 
 
 def measure(turns: int) -> Iterator[Result]:
-    """The NVMe driver on the model: cycles, rates, a file against fio, inside a machine."""
+    """The NVMe driver on the model: cycles, rates, a file against fio, inside a machine, apart from its application."""
     turns = max(turns, 5)
     yield from in_turns(turns)
     yield from two_cores(turns)
     yield from on_file(turns)
     yield from inside(turns)
+    yield from nvme_paths.measure(turns, tuple(sorted(os.sched_getaffinity(0)))[:2], nic.ticks_per_second())
 
 
 def main(argv: list[str]) -> int:

@@ -1,63 +1,19 @@
-/* Forwards packets in one of the paper's configurations, and says how many processor ticks a packet took.
+/* Forwards packets in one of the paper's configurations (paths.h), and says how many processor ticks a packet took.
  *
- *   driver   application and driver are one program
- *   c2       two processes in two containers on two cores, with rings of packets between them
- *   c1       two processes in two containers on one core: the application calls the driver for each batch
- *
- * nicpaths CONFIGURATION BATCH BURSTS.  The device is called nic, and its model moves nothing but when this program makes
- * call 0x2000; what that takes is not counted.  Between two such calls BURST packets are forwarded.
- *
- * Its first call 0x2000 has the number of exits in rdi that are to be timed: the host answers as many null calls with nothing
- * done between.
+ * nicpaths CONFIGURATION BATCH BURSTS.  The device is called nic.
  *
  * The driver does not rely on the application: a packet that comes back is one that it gave out and has not got back. */
-#include <aero.h>
 #include <string.h>
 
 #include "../../drivers/ixgbe/driver.h"
-#include "line.h"
-#include "ring.h"
 
 #define BURST 256u
-#define SHARED 0x6000000000UL
-#define EXITS 200
-
-enum { POLL = AERO_USER_FIRST };
-enum { WORK, END };
-
-/* What the two processes share, beside the packets. */
-struct shared {
-    struct ring up, down; /* to the application, to the driver */
-    uint32_t end;
-    uint32_t wrong; /* packets that came back and had not been given out */
-};
-
-/* What the application is told. */
-struct told {
-    uint64_t pool, batch, bursts;
-    aero_handle driver; /* the endpoint where it is called; c1 */
-};
+#define BATCH_MOST NIC_BATCH
+#include "paths.h"
 
 static struct nic nic;
 static struct nic_packet packets[NIC_BATCH];
-static uint64_t polled;
 static uint8_t lent[65536]; /* by buffer: the application has it */
-static struct shared *const shared = (struct shared *)SHARED;
-
-static void time_exits(void)
-{
-    aero_syscall(POLL, EXITS, 0, 0, 0, 0, 0);
-    for (int i = 0; i < EXITS; i++)
-        aero_null();
-}
-
-static void poll_model(void)
-{
-    uint64_t start = device_ticks();
-
-    aero_syscall(POLL, 0, 0, 0, 0, 0, 0);
-    polled += device_ticks() - start;
-}
 
 /* The application's work: addresses exchanged. */
 static inline void exchange(uint8_t *data)
@@ -67,15 +23,6 @@ static inline void exchange(uint8_t *data)
     memcpy(from, data, 6);
     memcpy(data, data + 6, 6);
     memcpy(data + 6, from, 6);
-}
-
-static void say(uint64_t ticks, uint64_t count)
-{
-    struct line line = {0};
-
-    line_decimal(&line, "ticks ", ticks);
-    line_decimal(&line, " packets ", count);
-    device_say(line.text);
 }
 
 /* --- driver --- */
@@ -104,7 +51,7 @@ static uint64_t linked_in(unsigned batch, uint64_t bursts)
     return took;
 }
 
-/* --- Two processes --- */
+/* --- two processes --- */
 
 static uint64_t item_of(const struct nic_packet *packet)
 {
@@ -152,122 +99,23 @@ static unsigned take(struct ring_side *down, unsigned most)
 }
 
 /* One batch through the application: how many. */
-static unsigned apply(struct ring_side *up, struct ring_side *down, uint8_t *pool, unsigned batch)
+static unsigned apply(struct ring_side *up, struct ring_side *down, uint8_t *data, unsigned batch)
 {
     uint64_t items[NIC_BATCH];
     unsigned got = ring_take(up, items, batch), put = 0;
 
     for (unsigned i = 0; i < got; i++)
-        exchange(pool + (items[i] >> 32));
+        exchange(data + (items[i] >> 32));
     while (put < got)
         put += ring_put(down, items + put, got - put);
     return got;
 }
 
-static int application_apart(void *argument)
+/* Packets come from the device first. */
+static void begin(struct ring_side *down, uint8_t *data)
 {
-    struct told told = *(struct told *)argument;
-    struct ring_side up = {&shared->up, 0, 0}, down = {&shared->down, 0, 0};
-
-    while (!__atomic_load_n(&shared->end, __ATOMIC_ACQUIRE))
-        if (!apply(&up, &down, (uint8_t *)told.pool, (unsigned)told.batch))
-            device_pause();
-    return 0;
-}
-
-static uint64_t two_cores(unsigned batch, uint64_t bursts)
-{
-    struct ring_side up = {&shared->up, 0, 0}, down = {&shared->down, 0, 0};
-    uint64_t took = 0;
-
-    for (uint64_t burst = 0; burst < bursts; burst++) {
-        unsigned given = 0, taken = 0;
-        uint64_t start;
-
-        poll_model();
-        start = device_ticks();
-        while (taken < BURST) {
-            if (given < BURST)
-                given += give(&up, batch);
-            taken += take(&down, batch);
-        }
-        took += device_ticks() - start;
-    }
-    __atomic_store_n(&shared->end, 1, __ATOMIC_RELEASE);
-    return took;
-}
-
-/* Calls the driver for each batch. */
-static int application_calls(void *argument)
-{
-    struct told told = *(struct told *)argument;
-    struct ring_side up = {&shared->up, 0, 0}, down = {&shared->down, 0, 0};
-    struct aero_message message = {0};
-    uint64_t done = 0;
-
-    while (done < told.bursts * BURST) {
-        message = (struct aero_message){.words = {WORK}};
-        aero_must(aero_message_call(told.driver, AERO_FOREVER, &message), "message_call");
-        done += apply(&up, &down, (uint8_t *)told.pool, (unsigned)told.batch);
-    }
-    message = (struct aero_message){.words = {END}};
-    aero_must(aero_message_call(told.driver, AERO_FOREVER, &message), "message_call");
-    return 0;
-}
-
-static uint64_t one_core(unsigned batch, aero_handle endpoint)
-{
-    struct ring_side up = {&shared->up, 0, 0}, down = {&shared->down, 0, 0};
-    struct aero_message message = {0};
-    uint64_t start = 0;
-    unsigned given = BURST;
-
-    aero_must(aero_message_receive(endpoint, AERO_FOREVER, &message), "message_receive");
-    for (;;) {
-        take(&down, NIC_BATCH);
-        if (message.words[0] == END)
-            break;
-        if (given == BURST) {
-            if (!start) {
-                poll_model();
-                polled = 0;
-                start = device_ticks();
-            } else {
-                poll_model();
-            }
-            given = 0;
-        }
-        given += give(&up, batch);
-        message.item = 0;
-        aero_must(aero_message_reply_receive(endpoint, AERO_FOREVER, &message), "message_reply_receive");
-    }
-    start = device_ticks() - start - polled;
-    message.item = 0;
-    aero_must(aero_message_reply(&message), "message_reply");
-    return start;
-}
-
-static uint64_t apart(bool cores, unsigned batch, uint64_t bursts)
-{
-    aero_handle endpoint = (aero_handle)aero_must(aero_endpoint_create(), "endpoint_create"), container;
-    uint64_t size = aero_round_to_pages(sizeof *shared), ticks;
-    struct told told = {(uint64_t)nic.pool, batch, bursts, 0};
-    struct aero_child child;
-
-    aero_must(aero_mmap(SHARED, size, AERO_READ | AERO_WRITE), "mmap");
-    container = (aero_handle)aero_must(aero_container_create(200, 0, 0, cores ? 1 : 0), "container_create");
-    aero_must(aero_child_create_apart(&child, container), "aero_child_create_apart");
-    aero_must(aero_process_share(child.process, SHARED, size, SHARED, AERO_READ | AERO_WRITE), "share");
-    aero_must(aero_process_share(child.process, told.pool, nic.pool_memory.size, told.pool, AERO_READ | AERO_WRITE),
-              "share of the packets");
-    told.driver = (aero_handle)aero_must(aero_handle_give(child.process, endpoint, AERO_SEND), "handle_give");
-    *(struct told *)child.stack = told; /* the far end of its stack */
-    aero_must(aero_child_start(&child, cores ? application_apart : application_calls, (void *)child.stack), "child_start");
-    ticks = cores ? two_cores(batch, bursts) : one_core(batch, endpoint);
-    aero_must(aero_child_wait(&child), "aero_child_wait");
-    if (shared->wrong)
-        device_say("packets came back that had not been given out");
-    return ticks;
+    (void)down;
+    (void)data;
 }
 
 int main(int argc, char **argv)
@@ -275,7 +123,7 @@ int main(int argc, char **argv)
     struct nic_options options = {0};
     struct device device;
     int valid = argc == 4, result;
-    uint64_t batch = valid ? text_number(argv[2], &valid) : 0, bursts = valid ? text_number(argv[3], &valid) : 0, ticks;
+    uint64_t batch = valid ? text_number(argv[2], &valid) : 0, bursts = valid ? text_number(argv[3], &valid) : 0;
 
     if (!valid || batch < 1 || batch > NIC_BATCH)
         return 2;
@@ -286,13 +134,8 @@ int main(int argc, char **argv)
         result = nic_wait_for_link(&nic, 1000);
     if (result)
         return 1;
-    time_exits();
-    if (text_is(argv[1], "driver"))
-        ticks = linked_in((unsigned)batch, bursts);
-    else
-        ticks = apart(text_is(argv[1], "c2"), (unsigned)batch, bursts);
-    say(ticks, bursts * BURST);
+    result = run_path(argv[1], &nic.pool_memory, (unsigned)batch, bursts, 0, 0, linked_in);
     poll_model();
     nic_close(&nic);
-    return 0;
+    return result;
 }
