@@ -111,11 +111,13 @@ class Events:
                     if self._closing: return
                     poll, timeout = self._plan()
                 ready = {fd for fd, _ in poll.poll(timeout)}
+                now = time.monotonic()
+                if timeout is not None: ready.update(fd for fd, _ in poll.poll(0))  # all that came before now
                 if self._wake in ready:
                     os.eventfd_read(self._wake)
                 with self._lock:
                     if self._closing: return
-                    self._deliver(ready)
+                    self._deliver(ready, now)
         except BaseException as error:
             self._failed(error)
 
@@ -134,12 +136,12 @@ class Events:
         if not self._timers: return poll, None
         return poll, min(max(0.0, (self._timers[0][0] - time.monotonic()) * 1000), LONGEST_WAIT)
 
-    def _deliver(self, ready: set[int]) -> None:
-        due: list[Timer | Watch] = []
-        now = time.monotonic()
+    def _deliver(self, ready: set[int], now: float) -> None:
+        """Calls back for descriptors that were ready at this time, then for deadlines that were over: this thread may
+        be late, but what came before a deadline is not told as its end."""
+        due: list[Timer | Watch] = [watch for watch in self._watches if watch.fd in ready]
         while self._timers and self._timers[0][0] <= now:
             due.append(heapq.heappop(self._timers)[2])
-        due += [watch for watch in self._watches if watch.fd in ready]
         for event in due:
             # Looked for only now: what another's callback did may have cancelled it.
             callback, event.callback = event.callback, None

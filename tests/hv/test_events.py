@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 import time
 
@@ -52,4 +53,49 @@ def test_callback_may_set_a_timer_again() -> None:
     wait_for(lock, done, 3)
     events.close()
     assert done == ["again"] * 3
+    assert failures == []
+
+
+def test_what_came_before_a_deadline_is_not_told_as_its_end() -> None:
+    """However late the thread is: here it is kept from the lock until both are due."""
+    lock = threading.Condition()
+    failures: list[BaseException] = []
+    events = Events(lock, failures.append)
+    done: list[str] = []
+    fd = os.eventfd(0)
+
+    def came() -> None:
+        done.append("came")
+        over.cancel()
+
+    with lock:
+        over = events.at(time.monotonic() + 0.1, lambda: done.append("over"))
+        events.when_ready(fd, "r", came)
+    time.sleep(0.02)
+    with lock:
+        os.eventfd_write(fd, 1)
+        time.sleep(0.2)
+    wait_for(lock, done, 1)
+    time.sleep(0.05)
+    events.close()
+    os.close(fd)
+    assert done == ["came"]
+    assert failures == []
+
+
+def test_a_deadline_is_over_though_something_comes_later() -> None:
+    lock = threading.Condition()
+    failures: list[BaseException] = []
+    events = Events(lock, failures.append)
+    done: list[str] = []
+    fd = os.eventfd(0)
+    with lock:
+        events.when_ready(fd, "r", lambda: done.append("came"))
+        events.at(time.monotonic() + 0.02, lambda: done.append("over"))
+    wait_for(lock, done, 1)
+    os.eventfd_write(fd, 1)
+    wait_for(lock, done, 2)
+    events.close()
+    os.close(fd)
+    assert done == ["over", "came"]
     assert failures == []
