@@ -64,6 +64,7 @@ def ixgbe(options: argparse.Namespace, stopped: threading.Event) -> int:
         Mode.MEMORY, mac=mac, device_id=options.device_id, link_at_reset=not options.link_by_restart,
         link_delay=None if options.link_delay < 0 else options.link_delay, registers=files.registers,
         interrupt_counts=files.interrupts, faults=Faults.parse(options.faults) if options.faults else None,
+        empty_cage=options.empty_cage,
     )  # fmt: skip
     try:
         model.map(options.dma_base, int(ffi.cast("uintptr_t", ffi.from_buffer(files.memory))), len(files.memory), True)
@@ -129,6 +130,7 @@ def add_command(
     card.add_argument(
         "--link-by-restart", action="store_true", help="it comes up after a restart of autonegotiation, not by itself"
     )
+    card.add_argument("--empty-cage", action="store_true", help="no module is in the SFP+ cage, and no link comes")
     card.add_argument(
         "--idle", type=float, default=0.0, metavar="US", help="sleep so many microseconds when there is nothing to do"
     )
