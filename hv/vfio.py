@@ -1,7 +1,7 @@
 """A PCI device of the host, passed through: its registers, interrupts and reset by VFIO, its memory by ``hv.iommu``.
 
 Where the MSI-X table lies registers are trapped, since VFIO itself writes the table; pages that VFIO cannot map are
-trapped as well.  Vectors are those of MSI-X, or else MSI; a device that has only a line interrupts nobody here.
+trapped as well.  Vectors are those of MSI-X, or else MSI, or else there is one, its line (``hv.interrupt_line``).
 
 Source: include/uapi/linux/vfio.h of the Linux source; PCI Local Bus Specification 3.0, sections 6.2 and 6.8.2.
 """
@@ -19,6 +19,7 @@ from typing import Any, Final
 
 from abi.layout import PAGE_SIZE
 from hv.device import Region, Window
+from hv.interrupt_line import InterruptLine
 from hv.iommu import open_iommu
 from hv.kvm import ffi, ioctl, lib
 from hv.pci import VFIO_DRIVER, DeviceUnavailable, function_at
@@ -43,6 +44,7 @@ class VfioDevice:
         self.class_code = function.class_code
         self.interrupts: list[int] = []
         self.removal = -1
+        self._line: InterruptLine | None = None
         self._lock = threading.Lock()
         """Held while the device is reset or closed."""
         self._fd = -1
@@ -158,8 +160,13 @@ class VfioDevice:
         if count == 0:
             self._index = lib.VFIO_PCI_MSI_IRQ_INDEX
             count = self._irqs(self._index)
+        if count == 0:
+            self._index = lib.VFIO_PCI_INTX_IRQ_INDEX
+            count = self._irqs(self._index)
         for _ in range(min(count, MOST_VECTORS)):
             self.interrupts.append(os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK))
+        if self.interrupts and self._index == lib.VFIO_PCI_INTX_IRQ_INDEX:
+            self._line = InterruptLine(self.interrupts[0], self._unmask)
         self._set_interrupts()
         if self._irqs(lib.VFIO_PCI_REQ_IRQ_INDEX):
             self.removal = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
@@ -170,7 +177,7 @@ class VfioDevice:
         if not self.interrupts: return
         while True:
             try:
-                self._set_irqs(self._index, self.interrupts)
+                self._set_irqs(self._index, [self._line.trigger] if self._line is not None else self.interrupts)
                 return
             except OSError as error:
                 # The host has not so many vectors to give: half as many.
@@ -184,6 +191,13 @@ class VfioDevice:
         size = ffi.sizeof("struct vfio_irq_set") + 4 * len(eventfds)
         head = struct.pack("<IIIII", size, flags, index, 0, len(eventfds))
         ioctl(self._fd, "VFIO_DEVICE_SET_IRQS", bytearray(head + struct.pack(f"<{len(eventfds)}i", *eventfds)))
+
+    def _unmask(self) -> None:
+        """The line may interrupt again."""
+        flags = lib.VFIO_IRQ_SET_ACTION_UNMASK | lib.VFIO_IRQ_SET_DATA_NONE
+        head = struct.pack("<IIIII", ffi.sizeof("struct vfio_irq_set"), flags, lib.VFIO_PCI_INTX_IRQ_INDEX, 0, 1)
+        with self._lock, contextlib.suppress(OSError):  # it may have been unplugged
+            if self._fd >= 0: ioctl(self._fd, "VFIO_DEVICE_SET_IRQS", bytearray(head))
 
     # hv.device.Device
 
@@ -216,6 +230,8 @@ class VfioDevice:
         ioctl(self._fd, "VFIO_DEVICE_RESET", 0)
 
     def close(self) -> None:
+        line, self._line = self._line, None
+        if line is not None: line.close()  # its thread may be waiting for the lock
         with self._lock:
             if self._fd >= 0:
                 with contextlib.suppress(OSError):  # it may have been unplugged

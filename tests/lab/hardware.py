@@ -27,7 +27,7 @@ class Left:
 class Hardware:
     """NVMe at 0000:00:05.0 and an 82574 (e1000e) at 0000:00:06.0, each in an IOMMU group of its own; QEMU's own network
     is behind the card, where 10.0.2.2 answers.  At 0000:00:07.0 and .1 two small disks that are two functions of one
-    device, and so in one group."""
+    device, and so in one group.  At 0000:00:08.0 an 82540 (e1000), which has no interrupts but its line."""
 
     def __init__(self, scratch: Path) -> None:
         self._disk, self._frames, self._log = scratch / "disk.img", scratch / "frames.pcap", scratch / "qemu.log"
@@ -46,6 +46,7 @@ class Hardware:
             "-blockdev", "null-co,node-name=two,size=1048576",
             "-device", "nvme,drive=one,serial=ONE,addr=07.0,multifunction=on",
             "-device", "nvme,drive=two,serial=TWO,addr=07.1",
+            "-netdev", "user,id=line,restrict=on", "-device", "e1000,netdev=line,addr=08.0,romfile=",
             "-d", "guest_errors", "-D", str(self._log),
         ]  # fmt: skip
 

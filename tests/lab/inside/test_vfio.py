@@ -19,7 +19,7 @@ from hv.vfio import VfioDevice
 from tests.aerostat.programs import Capture, Pipe, built, wait
 from tests.lab.hardware import SERIAL
 
-NVME, NIC = "0000:00:05.0", "0000:00:06.0"
+NVME, NIC, OLD_NIC = "0000:00:05.0", "0000:00:06.0", "0000:00:08.0"
 CAP, VS, CC, CSTS, AQA, ASQ, ACQ, DOORBELLS = 0, 8, 0x14, 0x1C, 0x24, 0x28, 0x30, 0x1000
 DEPTH = 16
 PATIENCE = 30.0
@@ -252,7 +252,47 @@ def test_the_command_line_passes_it_through(capfd: pytest.CaptureFixture[str]) -
     assert f"serial {SERIAL}" in said
 
 
+def test_a_line_from_python() -> None:
+    """An 82540 has no MSI: its line interrupts again for as long as the cause was not read, and then no more."""
+    cause_read, cause_set, mask_set, link = 0xC0, 0xC8, 0xD0, 1 << 2
+    bind(OLD_NIC)
+    with open_device(OLD_NIC) as nic:
+        (line,) = nic.interrupts
+        nic.bar[0].write32(mask_set, link)
+        assert line.wait(0.1) == 0
+        for _ in range(5):
+            nic.bar[0].write32(cause_set, link)
+            assert line.wait(PATIENCE) >= 1
+            assert line.wait(PATIENCE) >= 1, "it was not served"
+            assert nic.bar[0].read32(cause_read) & link
+            while line.wait(0.05): pass  # what was on its way
+            assert line.wait(0.1) == 0
+
+
+def test_a_line_in_ring_3() -> None:
+    with Machine("16M", check="full") as machine, Capture() as capture:
+        lent = machine.add_device(VfioDevice(OLD_NIC))
+        program = machine.spawn(
+            built("tests/passthrough"), ["passthrough", "line"], stdout=capture.fd, linux=False, devices={"nic": lent}
+        )
+        assert wait(program) == 0, f"{capture.text()}\n{program.report}"
+
+
+def test_the_host_takes_it_back_while_it_is_used() -> None:
+    """VFIO asks for it by an eventfd, and waits until it is given back: to its driver it was unplugged."""
+    with Machine("16M", check="full") as machine, Pipe() as pipe:
+        lent = machine.add_device(VfioDevice(NVME))
+        program = machine.spawn(
+            built("tests/passthrough"), ["passthrough", "hold"], stdout=pipe.fd, linux=False, devices={"nvme0": lent}
+        )
+        pipe.until("holds")
+        assert unbind(NVME).driver == "nvme"
+        assert lent.gone
+        pipe.until("the interrupt failed: EPIPE")
+        assert wait(program) == 1
+        machine.audit()
+
+
 def test_the_host_has_it_and_what_is_on_it() -> None:
-    assert unbind(NVME).driver == "nvme"
     written = bytes(n * 7 & 255 for n in range(4096))
     with await_disk().open("rb") as disk: assert disk.read(8 * 512 + 4096)[8 * 512 :] == written
