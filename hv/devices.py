@@ -29,6 +29,7 @@ from hv.personality import BLOCKED
 from hv.register_pages import MOST_MAPPINGS, MOST_PAGES, Mapping, RegisterPages
 from kernel.calls import Operation, SpaceBusy, effective
 from kernel.calls.devices import MOST_AT_ONCE
+from kernel.calls.operations import Steps
 from kernel.calls.ranges import range_valid
 from kernel.objects import DEVICE, PAGES_OF
 
@@ -60,6 +61,8 @@ class LentDevice:
         self.mappings: list[Mapping] = []
         self.mirrored: dict[int, tuple[int, int]] = {}
         """What the device can reach: by I/O virtual page, the page or first page of a block there, and how many."""
+        self.mirroring: Operation | None = None
+        """The call that attached it, as long as that is still mapping what the domain had before."""
         self.unmaps: list[tuple[int, int]] = []
         """What it is to lose: (I/O virtual page, pages)."""
         self.refused: OSError | None = None
@@ -166,12 +169,8 @@ class Devices:
             if holder: lent.used = True
             self._forget_interrupts(lent)
         if D.domain != domain:
-            if domain:
-                for w in list(lent.mirrored): self._unmap(lent, w)
-            if D.domain:
-                M = self._machine.kernel.domain[D.domain]
-                for w, p in M.map_page.items():
-                    if p: self._map(lent, w, p, M.map_permission[w])
+            lent.mirroring = None
+            for w in list(lent.mirrored): self._unmap(lent, w)
         if D.endpoint: self._arm(lent)
         else: self._disarm(lent)
 
@@ -366,13 +365,32 @@ class Devices:
         if refusal != OK: system.domain_unmap(t, handle, iova, length)
         return refusal
 
-    def _device_attach(self, t: int, handle: int, domain: int) -> int:
-        system = self._machine.system
-        result = system.device_attach(t, handle, domain)
-        if result != OK: return result
-        refusal = self._refusal()
-        if refusal != OK: system.device_detach(t, handle)
-        return refusal
+    def _device_attach(self, t: int, handle: int, domain: int) -> int | Operation:
+        result = self._machine.system.device_attach(t, handle, domain)
+        lent = self._named(t, handle)
+        if result != OK or lent is None: return result
+        operation = lent.mirroring = Operation(partial(self._mirror, lent), t, handle)
+        operation.begun = True
+        return operation
+
+    def _mirror(self, lent: LentDevice, this: Operation, t: int, handle: int) -> Steps:
+        """Has a device that was just attached reach what the domain maps, page by page.  What is mapped and unmapped
+        meanwhile is so for the device as well (``changed``); being detached meanwhile ends it."""
+        machine = self._machine
+        M = machine.kernel.domain[machine.kernel.device[lent.id].domain]
+        for w in list(M.map_page):
+            p = M.map_page.get(w, 0)
+            if not p or w in lent.mirrored: continue
+            self._map(lent, w, p, M.map_permission[w])
+            refusal = self._refusal()
+            if refusal != OK:
+                # Nobody can be told where the thread is gone.
+                if machine.system.device_detach(t, handle) != OK: self.remove(lent)
+                return refusal
+            yield None
+            if lent.mirroring is not this: return OK
+        lent.mirroring = None
+        return OK
 
     def _refusal(self) -> int:
         """What the call returns that has mapped memory for devices: 0, or an error if one of them could not."""

@@ -8,6 +8,7 @@ import errno
 import mmap
 import os
 import threading
+from collections.abc import Callable
 
 from hv.device import Region, Window
 
@@ -21,7 +22,10 @@ ALL_ONES = (1 << 64) - 1
 class Board:
     """The board; ``registers`` are those of page 0, ``memory`` that of region 0's pages 1 and 2."""
 
-    def __init__(self) -> None:
+    def __init__(self, most_mapped: int = MOST_MAPPED) -> None:
+        self.most_mapped = most_mapped
+        self.mapping: Callable[[], object] = lambda: None
+        """Called before each mapping."""
         self.name = "board"
         self.vendor_id, self.device_id, self.class_code = 0xABCD, 0x5678, 0xFF0000
         self.memory = mmap.mmap(-1, (2 + 65) * 4096)
@@ -85,9 +89,10 @@ class Board:
 
     def map(self, iova: int, address: int, length: int, writable: bool) -> None:
         assert not self.closed
+        self.mapping()
         assert not any(start < iova + length and iova < start + size for start, (_, size, _) in self.mapped.items())
         if iova in HOLE: raise OSError(errno.EINVAL, "reserved for interrupts")
-        if len(self.mapped) == MOST_MAPPED: raise OSError(errno.ENOSPC, "all entries are used")
+        if len(self.mapped) == self.most_mapped: raise OSError(errno.ENOSPC, "all entries are used")
         self.mapped[iova] = (address, length, writable)
 
     def unmap(self, iova: int, length: int) -> None:

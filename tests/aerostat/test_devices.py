@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import threading
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -103,6 +104,41 @@ def test_surprise_removal(new_machine: Callable[..., Machine], by: str) -> None:
     with pytest.raises(ValueError, match="was removed"):
         machine.spawn(built("tests/devices"), ["devices", "dma"], linux=False, devices={"board": lent})
     assert_idle(machine)
+
+
+@pytest.mark.parametrize("cores", [1, 2])
+@pytest.mark.parametrize(("scene", "room"), [("attach_many", 400), ("attach_many", 150), ("attach_meanwhile", 400)])
+def test_a_domain_that_maps_much_already(
+    new_machine: Callable[..., Machine], scene: str, room: int, cores: int
+) -> None:
+    """The device is attached, or, where its IOMMU has less room, is not, and reaches nothing."""
+    machine, board = new_machine("16M", cores=cores, check="full"), Board(room)
+    lent = machine.add_device(board)
+    outcome = play(machine, lent, scene)
+    assert (outcome.status, outcome.output, outcome.report) == (0, f"{scene}: ok\n", None)
+    assert (lent.mirrored, lent.mirroring, board.mapped) == ({}, None, {})
+    machine.audit()
+
+
+def test_others_have_the_lock_while_a_domain_that_maps_much_is_attached(new_machine: Callable[..., Machine]) -> None:
+    """They see the device reach a part of it, which an audit finds right; and a holder that is killed then loses it."""
+    machine, board = new_machine("16M", cores=2, check="full"), Board(400)
+    lent, seen = machine.add_device(board), set[int]()
+    board.mapping = lambda: time.sleep(0.002)
+    program = machine.load(
+        built("tests/devices"), ["devices", "attach_many"], linux=False, devices={"board": lent}
+    )
+    program.start()
+    end = time.monotonic() + GUARD
+    while not seen and time.monotonic() < end:
+        with machine.hypervisor.lock:
+            if lent.mirroring is not None: seen.add(len(lent.mirrored))
+    assert 0 < max(seen) < 200
+    machine.audit()
+    program.kill()
+    program.wait()
+    assert (lent.mirrored, lent.mirroring, board.mapped) == ({}, None, {})
+    machine.audit()
 
 
 def test_two_devices_in_two_containers_do_not_reach_each_other(new_machine: Callable[..., Machine]) -> None:

@@ -267,6 +267,63 @@ static void hardware_refuses(void)
     expect("but now", aero_device_attach(device, domain), 0);
 }
 
+/* A domain that maps more than a step does, when the device is attached. */
+static void attach_many(void)
+{
+    aero_handle device = board(), domain = (aero_handle)must("domain_create", aero_domain_create());
+
+    map_registers(device);
+    map_memory(1);
+    for (uint64_t i = 0; i < 200; i++)
+        must("domain_map", aero_domain_map(domain, MEMORY, AERO_PAGE_SIZE, IOVA + i * AERO_PAGE_SIZE, READ_WRITE));
+    for (int turn = 0; turn < 2; turn++) {
+        int64_t result = aero_device_attach(device, domain);
+
+        if (result == -AERO_ENOSPC) { /* nothing stays */
+            expect("device_detach", aero_device_detach(device), -AERO_EINVAL);
+            return;
+        }
+        expect("device_attach", result, 0);
+        command(IOVA, 0x1111, 1);
+        expect("the first", *(volatile int64_t *)MEMORY, 0x1111);
+        command(IOVA + 199 * AERO_PAGE_SIZE, 0x2222, 1);
+        expect("the last", *(volatile int64_t *)MEMORY, 0x2222);
+        must("device_detach", aero_device_detach(device));
+    }
+}
+
+static int maps_meanwhile(void *argument)
+{
+    aero_handle domain = (aero_handle)argument;
+
+    for (uint64_t i = 0; i < 50; i++) {
+        must("domain_unmap", aero_domain_unmap(domain, IOVA + 4 * i * AERO_PAGE_SIZE, AERO_PAGE_SIZE));
+        must("domain_map", aero_domain_map(domain, MEMORY, AERO_PAGE_SIZE, IOVA + (300 + i) * AERO_PAGE_SIZE, READ_WRITE));
+    }
+    return 0;
+}
+
+/* Another thread changes the domain while the device is being attached, and this one detaches it again. */
+static void attach_meanwhile(void)
+{
+    struct aero_thread thread;
+    aero_handle device = board(), domain = (aero_handle)must("domain_create", aero_domain_create());
+
+    map_registers(device);
+    map_memory(1);
+    for (uint64_t i = 0; i < 200; i++)
+        must("domain_map", aero_domain_map(domain, MEMORY, AERO_PAGE_SIZE, IOVA + i * AERO_PAGE_SIZE, READ_WRITE));
+    spawn(&thread, maps_meanwhile, domain);
+    expect("device_attach", aero_device_attach(device, domain), 0);
+    expect("the thread", aero_thread_wait(&thread), 0);
+    command(IOVA, 0x1111, 1);
+    expect("what was unmapped", (int64_t)*reg(FAULTS), 1);
+    command(IOVA + AERO_PAGE_SIZE, 0x2222, 1);
+    expect("what was there", *(volatile int64_t *)MEMORY, 0x2222);
+    command(IOVA + 349 * AERO_PAGE_SIZE, 0x3333, 1);
+    expect("what was mapped", *(volatile int64_t *)MEMORY, 0x3333);
+}
+
 /* --- Interrupts --- */
 
 static void interrupts(void)
@@ -456,8 +513,9 @@ static const struct scene scenes[] = {
     {"registers", registers}, {"info", info}, {"unmap", unmap}, {"store_read_only", store_read_only},
     {"store_protected", store_protected}, {"load_unmapped", load_unmapped}, {"execute", execute},
     {"odd_instruction", odd_instruction}, {"dma", dma}, {"dma_after_munmap", dma_after_munmap}, {"blocks", blocks},
-    {"hardware_refuses", hardware_refuses}, {"interrupts", interrupts}, {"reset", reset}, {"arguments", arguments},
-    {"exhaustion", exhaustion}, {"hold", hold}, {"surprise", surprise}, {"pass", pass}, {"share", share},
+    {"hardware_refuses", hardware_refuses}, {"attach_many", attach_many}, {"attach_meanwhile", attach_meanwhile},
+    {"interrupts", interrupts}, {"reset", reset}, {"arguments", arguments}, {"exhaustion", exhaustion}, {"hold", hold},
+    {"surprise", surprise}, {"pass", pass}, {"share", share},
 };
 
 /* Says of which class each device is that it was given by these names. */
