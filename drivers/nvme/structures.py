@@ -65,7 +65,6 @@ def controller(namespace: Namespace, mdts: int, write_cache: bool) -> bytes:
     struct.pack_into("<I", page, 516, 1)
     struct.pack_into("<H", page, 520, 0b1100)  # dataset management, write zeroes
     page[525] = int(write_cache) | 0b110  # flush of all namespaces is possible
-    _text(page, 768, "", 0)
     name = f"nqn.2014-08.org.nvmexpress:uuid:{namespace.identity}".encode()
     page[768 : 768 + len(name)] = name
     struct.pack_into("<H", page, 2048, 500)  # power state 0: 5 W
