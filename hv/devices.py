@@ -29,7 +29,6 @@ from hv.personality import BLOCKED
 from hv.register_pages import MOST_MAPPINGS, MOST_PAGES, Mapping, RegisterPages
 from kernel.calls import Operation, SpaceBusy, effective
 from kernel.calls.devices import MOST_AT_ONCE
-from kernel.calls.operations import Steps
 from kernel.calls.ranges import range_valid
 from kernel.objects import DEVICE, PAGES_OF
 
@@ -37,6 +36,7 @@ if TYPE_CHECKING:
     from hv.events import Watch
     from hv.machine import Machine
     from hv.thread import Thread
+    from kernel.calls.operations import Steps
     from kernel.consequences import Consequences
     from kernel.objects import Device as KernelDevice
 
