@@ -13,9 +13,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Final
 
+from abi.layout import TABLE_ENTRIES
 from kernel import ledgers
 from kernel.fields import NUMBERS, field_set
 from kernel.invariants import INVARIANTS, Clause
+from kernel.invariants.address_spaces import pages_under_entry
 from kernel.objects import CLASSES, Object, Row, fields_of
 from kernel.touched import (
     BESIDE,
@@ -23,17 +25,22 @@ from kernel.touched import (
     BY_INDEX,
     COARSER,
     COUNTS,
+    EMPTIED,
+    FINER,
     FROM_ZERO,
     ITEM_OF,
     ITEMS,
     KINDS,
     LED_TO,
+    LEFT_BY,
+    LEFT_OPEN,
     LONGEST,
     OBJECTS,
     OF_OTHERS,
     RANGES,
     ROWS_BEYOND,
     UNBOUNDED,
+    UNMAPPED,
 )
 
 HEAD: Final = '''\
@@ -68,6 +75,10 @@ ROWS: Final = {
     for of in CLASSES
 }
 """By table: its fields that are rows."""
+MAPPED_AT: Final = [clause for clause in ITEMS[".".join(EMPTIED)] if clause.reads(*UNMAPPED)]
+"""The clauses about an entry of a table that say what the abstract map has."""
+WALKED_BY: Final = [clause for clause in ITEMS[".".join(UNMAPPED)] if clause.reads(*EMPTIED)]
+"""The clauses about a virtual page that say what the walk of the tables finds."""
 _TABLES: Final = sorted(_CLASS, key=lambda table: FIRST.index(table) if table in FIRST else len(FIRST))
 
 
@@ -311,7 +322,8 @@ class Text:
         seen: dict[str, list[str]] = {}
         for row in fields_of(_CLASS[table]):
             domain = ITEM_OF.get((table, row), f"{table}.{row}")
-            clauses = [clause for clause in ITEMS.get(domain, ()) if clause.reads(table, row)]
+            left = LEFT_OPEN.get((table, row), ())
+            clauses = [clause for clause in ITEMS.get(domain, ()) if clause.reads(table, row) or clause.name in left]
             beyond = ROWS_BEYOND.get((table, row), ())
             beside = BESIDE.get((table, row))
             stack = (table, row) in (("process", "handle_object"), ("process", "handle_position"))
@@ -342,6 +354,16 @@ class Text:
             if (table, row) in COARSER:
                 counting, times = COARSER[table, row]
                 self.clauses(3, ITEMS[counting], f"id, i // {times}")
+            if (table, row) in FINER:
+                said, times = FINER[table, row]
+                self.clauses(3, [clause for clause in ITEMS[said] if clause.reads(table, row)], f"id, i * {times}")
+            if (table, row) == UNMAPPED:
+                self.line(3, "if n != 0:")
+                self.call(4, "walked(k, live.root, i, tally)")
+            if (table, row) == EMPTIED:
+                self.line(3, "if n != 0:")
+                self.line(4, "v = old.base + i * pages_under_entry(old.level)")
+                self.clauses(4, WALKED_BY, "old.process, v")
             if stack:
                 # And about the place on the stack of closed slots where a written slot is, or was.
                 self.clauses(3, ITEMS["process.handle_stack"], "id, live.handle_position[i]")
@@ -358,6 +380,22 @@ class Text:
                 self.line(2, f"{word} kind == {kind}:")
                 self.reach(3, table, OBJECTS[table], "id", certain=True)
                 word = "elif"
+        for table, rows in LEFT_BY.items():
+            self.line(2, f"if old.kind == {KINDS[table]} and live.kind != {KINDS[table]}:")
+            self.line(3, f"left = k.{table}[id]")
+            for domain, holder, index in rows: self.clauses(3, ITEMS[domain], f"left.{holder}, left.{index}")
+
+    def walked(self) -> None:
+        """The clauses about the entries that the walk from a root table to a virtual page reads."""
+        self.line(0, "def walked(k: Kernel, x: int, v: int, tally: Tally) -> Broken | None:")
+        self.line(1, "i = v // 134217728")
+        self.clauses(1, MAPPED_AT, "x, i")
+        for pages in (262144, 512, 1):
+            self.line(1, "x = k.table[x].entry[i]")
+            self.line(1, f"i = v // {pages} % {TABLE_ENTRIES}")
+            self.clauses(1, MAPPED_AT, "x, i")
+        self.line(1, "return None")
+        self.line(0, "")
 
     def module(self) -> str:
         """The whole text."""
@@ -365,6 +403,7 @@ class Text:
         self.follow()
         for table in _TABLES:
             if table != "memory": self.about(table)
+        self.walked()
         for table in _TABLES: self.check(table)
         self.evaluate()
         text = "\n".join(self.lines)
@@ -372,6 +411,7 @@ class Text:
         for clause in INVARIANTS.values(): origins.setdefault(clause.holds.__module__, []).append(clause.name)
         for rules in ledgers.RULES.values():
             for _, rule in rules: origins.setdefault(rule.__module__, []).append(rule.__name__)
+        origins[pages_under_entry.__module__].append(pages_under_entry.__name__)
         imports = "".join(f"from {module} import {', '.join(names)}\n" for module, names in origins.items())
         return HEAD.format(classes=", ".join(CLASS_NAME.values()), imports=imports) + text + "\n"
 

@@ -3,9 +3,9 @@
 The clauses about a written object itself are those that mention a field that was written.  A clause about another
 object can break only if it reads the written one, and then each leads to the other: every relation has a back
 reference.  Where a clause reads across one is said here, once; the rest follows (``kernel.evaluation``).  What a write
-could break beyond that breaks a clause in here with it: what is freed must be blank, and counts are ledgers.  That
-nothing is missing is proved clause by clause, whatever is written (``kernel.prove.completeness``), but for those that
-``kernel.prove.not_proved`` names.
+could break beyond that breaks a clause in here with it: what is freed must be blank, and counts are ledgers.  Along a
+queue or a tree it breaks one after another, up to one in here (``kernel.prove.chains``).  That nothing is missing is
+proved clause by clause, whatever is written (``kernel.prove.completeness``).
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ BEYOND: Final[dict[str, tuple[Beyond, ...]]] = {
     ),
     "endpoint": (
         ("head", "thread", ("head", "receiving"), ("message_queue",)),
-        ("tail", "thread", ("tail", "ticket"), ("message_queue",)),
+        ("tail", "thread", ("tail", "ticket", "receiving"), ("message_queue",)),
     ),
     "device": (
         ("endpoint", "endpoint", ("endpoint",), ("endpoint_references",)),
@@ -93,6 +93,10 @@ ITEM_OF: Final[dict[tuple[str, str], str]] = {
 }
 """Rows whose items clauses over another row of the same object are about, at the same index."""
 
+LEFT_OPEN: Final[dict[tuple[str, str], tuple[str, ...]]] = {("process", "handle_rights"): ("handle_object",)}
+"""Rows of which clauses over another row of the same object do not read the item, but which has to be 0 with it: a
+handle without rights is not counted among those of its endpoint, which could be freed."""
+
 BESIDE: Final[dict[tuple[str, str], tuple[str, str, tuple[str, ...]]]] = {
     ("process", "handle_rights"): ("handle_object", "endpoint", ("endpoint_references",)),
 }
@@ -134,6 +138,10 @@ LED_TO: Final[dict[str, tuple[tuple[str, str, str, tuple[str, ...]], ...]]] = {
 """By table: the row whose item leads to an object, the fields that name the row's holder and the index, and all fields
 of the object that the clauses about such an item read."""
 
+LEFT_BY: Final[dict[str, tuple[tuple[str, str, str], ...]]] = {"thread": (("core.placed", "core", "place"),)}
+"""By table: the row whose item leads to an object, and the fields that name the row's holder and the index, where an
+object may have nothing but 0 in these and be led to all the same: its page is then freed without a write to them."""
+
 COUNTS: Final[dict[tuple[str, str], tuple[str, int, tuple[str, ...]]]] = {
     ("memory", "free_count"): ("free_stack", 1, ("giant_position",)),
     ("memory", "partial_giant_count"): ("partial_giant_stack", 1, ("giant_position",)),
@@ -165,9 +173,10 @@ UNBOUNDED: Final[dict[tuple[str, str], str]] = {
     ("page", "kind"): "old.kind != live.kind and old.kind != 0 and live.kind != 0",
     ("domain", "holder"): "old.holder != live.holder and live.device_count",
     ("container", "depth"): "old.depth != live.depth and old.state != 0 and live.state != 0",
+    ("container", "parent"): "old.parent != live.parent and old.state != 0 and live.state != 0",
     ("container", "path"): "old.state != 0 and live.state != 0",
     ("process", "container"): "old.container != live.container and old.state != 0 and live.state != 0",
-    ("process", "handle_carved"): "live.handle_carved < old.handle_carved and live.handle_listed > 0",
+    ("process", "handle_carved"): "live.handle_carved < old.handle_carved and live.handle_carved != 0",
     ("table", "level"): "old.level != live.level and old.level != 0 and live.level != 0",
     ("table", "process"): "old.process != live.process and old.level != 0 and live.level != 0",
     ("table", "base"): "old.base != live.base and old.level != 0 and live.level != 0",
@@ -187,6 +196,16 @@ RANGES: Final[dict[tuple[str, str], str]] = {("memory", "fresh"): "giant"}
 
 COARSER: Final = {("domain", "map_page"): ("domain.regions", 512)}
 """Rows of which so many items at a time are counted in an item of another."""
+
+FINER: Final = {("domain", "regions"): ("domain.map_page", 512)}
+"""Rows of which an item says something of so many items of another: of the first, to which the others are held by the
+count."""
+
+UNMAPPED: Final = ("process", "map_page")
+"""What had been mapped there: where it is not any more, no entry on the walk of the tables from the process's root may
+map it."""
+EMPTIED: Final = ("table", "entry")
+"""What an entry led to: where it does not any more, the abstract map may not have it."""
 
 BY_INDEX: Final = frozenset({"block.stack", "giant.stack"})
 """Rows on which an object is if its index is not 0."""
@@ -208,6 +227,7 @@ ITEMS: Final[dict[str, list[Clause]]] = {
 KINDS: Final = {table: kind for kind, table in TABLES.items()}
 
 __all__ = [
-    "BESIDE", "BEYOND", "BY_INDEX", "COARSER", "COUNTS", "FROM_ZERO", "ITEMS", "ITEM_OF", "KINDS", "LED_TO", "LONGEST",
-    "OBJECTS", "OF_OTHERS", "RANGES", "ROWS_BEYOND", "UNBOUNDED",
+    "BESIDE", "BEYOND", "BY_INDEX", "COARSER", "COUNTS", "EMPTIED", "FINER", "FROM_ZERO", "ITEMS", "ITEM_OF", "KINDS",
+    "LED_TO", "LEFT_BY", "LEFT_OPEN", "LONGEST", "OBJECTS", "OF_OTHERS", "RANGES", "ROWS_BEYOND", "UNBOUNDED",
+    "UNMAPPED",
 ]  # fmt: skip

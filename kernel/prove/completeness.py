@@ -7,33 +7,45 @@ written.  Of an invariant, of arbitrary objects, it is supposed that no rule by 
 or is one whose writes lead elsewhere.  To be proved: it holds in the other state as well.
 
 Of what was written itself, the clauses about it that the check did evaluate held: what is freed is blank.  A ledger is
-another only if some item contributes something else to it.
+another only if some item contributes something else to it.  Where what stands in the way is further away, other
+invariants, proved without this one, are supposed of the other state too, or this one of what is nearer to an end
+(kernel.prove.chains).
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Final
 
 from kernel.invariants import INVARIANTS, Clause
+from kernel.prove import source
+from kernel.prove.addresses import entry_addresses, indices_of, unique
+from kernel.prove.chains import LATER, supposed
 from kernel.prove.counterexample import failing
-from kernel.prove.counting import Item, at_least_one, contributions, items_of, rules
+from kernel.prove.counting import Item, at_least_one, contributions, items_of, rules, together
+from kernel.prove.evaluator import Evaluation, View
 from kernel.prove.goals import Goal, arbitrary
 from kernel.prove.instances import (
     ITEM_CLAUSES,
     OBJECT_CLAUSES,
     PLACES,
     about,
+    digit_facts,
+    digits,
     instance,
     reads_of,
     substitute,
     substitute_integer,
     template,
 )
+from kernel.prove.lemmas import LEMMAS, Lemma
 from kernel.prove.solver import PROVED, REFUTED, Solver
+from kernel.prove.state import BEFORE, State
 from kernel.prove.steps import DIGITS
 from kernel.prove.terms import (
+    RANGES,
+    RANGES_OF_DIGITS,
     Integer,
     Term,
     Truth,
@@ -45,6 +57,7 @@ from kernel.prove.terms import (
     differ,
     equal,
     implies,
+    less,
     name,
     negate,
     read,
@@ -54,9 +67,16 @@ from kernel.prove.touching import Other, Place, Touching
 from kernel.touched import ITEM_OF, KINDS
 
 ROUNDS: Final = 3
+"""How many times what is known around what was read last is added."""
+LINKS: Final = 3
+"""The same of invariants that follow from others."""
 MOST: Final = 100
 """Fields seen beyond which no more is looked around."""
-"""How many times what is known around what was read last is added."""
+
+
+OTHERS: Final = (name("?2"), name("?3"))
+"""Placeholders of a second item."""
+
 
 def places(truths: Iterable[Truth | Integer]) -> list[Place]:
     """The fields that are read, in either state."""
@@ -75,6 +95,8 @@ class _Known:
         self.solver = Solver(timeout, seed)
         self.seen: dict[Place, None] = {}
         """All fields that were read so far."""
+        self._clause = clause
+        self._ids = ids
         self._touching = Touching(self.other, clause, ids, self.seen)
         self._told: set[object] = set()
         self._objects: set[Integer] = set()
@@ -89,13 +111,23 @@ class _Known:
             if place in self._told: continue
             self._told.add(place)
             self.seen[place] = None
+            if place[0] == "process.map_page":
+                for known in digit_facts(place[1][1]): self.solver.suppose(known)
+                if self._clause.domain == ("table.entry",): self.unique(self._ids, place[1][1])
             if not place[0].startswith("ledger."): continue
             same, fields = ledger_changed(self.other, place)
             self.solver.suppose(same)
             self.see(fields)
 
+    def unique(self, entry: tuple[Integer, ...], v: Integer) -> None:
+        """Supposes that a virtual page which is the first that an entry translates has the entry's indices."""
+        page = indices_of(digits(v))
+        if page is None: return
+        for its in entry_addresses(*entry): self.solver.suppose(self.other.there(unique(its, page)))
+
     def watch(self) -> None:
-        """Supposes of all fields seen that their writes do not have the clause evaluated."""
+        """Supposes of all fields seen that their writes do not have the clause evaluated.  (A lemma never is.)"""
+        if self._clause.name not in INVARIANTS: return
         for place in self.seen:
             if place[0].startswith("ledger."): continue
             touched = all_of((self.other.changed(place), self._touching.by(place)))
@@ -157,6 +189,135 @@ class _Known:
             self.solver.suppose(implies(any_of(ways), held))
 
 
+class _Chained(_Known):
+    """The same, for an invariant that cannot break because others cannot: those that it uses are supposed of both
+    states, of all that they read of each other."""
+
+    def __init__(self, clause: Clause, ids: tuple[Integer, ...], timeout: float, seed: int) -> None:
+        super().__init__(clause, ids, timeout, seed)
+        self._later = LATER[clause.name]
+        self._latest: list[Truth | Integer] = []
+        self._items: list[Item] = []
+        self._ledgers: set[str] = set()
+        self._first: list[tuple[Clause, tuple[Integer, ...]]] = []
+        """The clauses about the objects that the clause reads."""
+        self._freed: list[tuple[Clause, tuple[Integer, ...]]] = []
+        """Those about what it asks the kind of, which may have been freed."""
+        self._own = clause.domain[0].partition(".")[0] if "." in clause.domain[0] else ""
+        others = [name_ for name_ in self._later.using if name_ in INVARIANTS and supposed(name_, clause.name)]
+        lemmas = [LEMMAS[name_] for name_ in self._later.using if name_ in LEMMAS]
+        self._there = {*others, *(lemma.name for lemma in lemmas if self._follows(lemma))}
+        """What holds in the other state."""
+        self.solver.suppose(equal(self.other.read("page.kind", 0), 0))
+
+    def _follows(self, lemma: Lemma) -> bool:
+        return (lemma.name in LATER and supposed(lemma.name, self._clause.name)) or all(
+            self._follows(LEMMAS[its]) if its in LEMMAS else supposed(its, self._clause.name) for its in lemma.using
+        )
+
+    def begin(self, truths: list[Truth]) -> None:
+        """What the clause says of both states."""
+        self.see(places(truths))
+        self._latest = [*truths, *(term for of, ids in self.near() for term in self.other.both(of, *ids))]
+        walked = [ids for of, ids in self.near() if of == "table.entry" and not _of_other(ids)]
+        if self._clause.domain == ("process.map_page",):
+            for ids in walked: self.unique(ids, self._ids[1])
+        for of, ids in self.near():
+            tables = KINDS if of == "page.kind" else (of.partition(".")[0],)
+            first = self._freed if of == "page.kind" else self._first
+            first += [(clause, ids[:1]) for table in tables for clause in OBJECT_CLAUSES.get(table, ())]
+
+    def follow(self) -> None:
+        """Supposes the invariants that are used, of what was read last."""
+        found = [*self._here(), *self._in_other()]
+        self._first.clear()
+        self._freed.clear()
+        for truth_ in found: self.solver.suppose(truth_)
+        self._latest = list(found)
+        self.see(place for place in places(found) if not place[0].startswith("ledger."))
+        self._count()
+
+    def watch(self) -> None:
+        """And that what the check evaluates for them holds."""
+        super().watch()
+        for (clause, ids), held in self._passing.items():
+            touching = Touching(self.other, clause, ids, self.seen)
+            ways = [all_of((self.other.changed(place), touching.by(place))) for place in self.near()]
+            self.solver.suppose(implies(any_of(ways), held))
+
+    def near(self) -> list[Place]:
+        """What was seen."""
+        return [place for place in self.seen if not place[0].startswith("ledger.")]
+
+    def _here(self) -> Iterator[Truth]:
+        reads = [term for term in reads_of(self._latest) if "#" not in str(term.args[0])]
+        for clause, ids in dict.fromkeys((*about(reads), *self._first)):
+            if clause.name not in (self._clause.name, *self._later.using, *self._later.evaluated): continue
+            if (clause, ids) in self._told: continue
+            self._told.add((clause, ids))
+            yield instance(clause, *ids)
+            if clause.domain == ("process.map_page",): yield from digit_facts(ids[1])
+
+    def _in_other(self) -> Iterator[Truth]:
+        after = f"#{self.other.moment}"
+        reads = [
+            read(str(term.args[0]).removesuffix(after), *term.args[1:]) for term in reads_of(self._latest)
+            if str(term.args[0]).endswith(after)
+        ]  # fmt: skip
+        for clause, ids in dict.fromkeys((*about(reads), *self._first, *self._freed)):
+            if ("other", clause, ids) in self._told or (ids == self._ids and clause is self._clause): continue
+            if clause.domain == ("process.map_page",): ids = (ids[0], digits(ids[1]))
+            known = self._of_other(clause, ids)
+            if known is True: continue
+            self._told.add(("other", clause, ids))
+            yield known
+            if clause.domain == ("process.map_page",): yield from digit_facts(ids[1])
+
+    def _of_other(self, clause: Clause, ids: tuple[Integer, ...]) -> Truth:
+        """What is known of a clause in the other state."""
+        if clause.name in self._there: return self.other.instance(clause, *ids)
+        measure = self._later.measure
+        if clause is self._clause and measure is not None:
+            here, there = _evaluated(measure, *self._ids), _evaluated(measure, *ids)
+            return implies(all_of((at_most(0, there), less(there, here))), self.other.instance(clause, *ids))
+        if clause.name in self._later.evaluated: self._passing[clause, ids] = self.other.instance(clause, *ids)
+        return True
+
+    def _count(self) -> None:
+        """Supposes that the ledgers that are read are at least what an item seen contributes, or two items of a row, in
+        both states."""
+        read_ = {of.partition("#")[0] for of, _ in places(self._latest) if of.startswith("ledger.")}
+        self._ledgers |= {of.removeprefix("ledger.") for of in read_}
+        for item in items_of(read(of, *ids) for of, ids in self.near()):
+            rule = rules()[item.rule]
+            if item in self._told or not rule.ledgers & self._ledgers: continue
+            self._told.add(item)
+            others = [other for other in self._items if other.rule == item.rule] if rule.table in self._own else []
+            self._items.append(item)
+            for truth_ in (*at_least_one(item), *together([item], others)): self.solver.suppose(truth_)
+            first, second = (Item(item.rule, item.table, ids[:len(item.ids)]) for ids in (PLACES, OTHERS))
+            for truth_ in at_least_one(first): self.solver.suppose(self._put(truth_, item.ids))
+            for other in others:
+                for truth_ in together([first], [second]): self.solver.suppose(self._put(truth_, item.ids, other.ids))
+
+    def _put(self, truth_: Truth, ids: tuple[Integer, ...], others: tuple[Integer, ...] = ()) -> Truth:
+        """What is true of the placeholders, in the other state, of these ids."""
+        by = dict(zip((*PLACES[:len(ids)], *OTHERS[:len(others)]), (*ids, *others), strict=True))
+        return substitute(self.other.there(truth_), by)
+
+
+def _of_other(ids: Iterable[Integer]) -> bool:
+    """Whether the other state has a part in these ids."""
+    return any("#" in str(term.args[0]) for term in reads_of(ids))
+
+
+def _evaluated(measure: Callable[..., int], *ids: Integer) -> Integer:
+    """A measure of the first state, on terms."""
+    function = source.function(measure.__module__, measure.__name__)
+    made: Integer = Evaluation(State()).call(function, View(BEFORE), *ids)
+    return made
+
+
 def ledger_changed(other: Other, place: Place) -> tuple[Truth, list[Place]]:
     """Of a ledger's number: it is the same in both states, or some item contributes something else to it; and the
     fields of that item."""
@@ -193,6 +354,11 @@ def _share(
     return total
 
 
+def clauses() -> list[Clause]:
+    """Those that are to be proved: the invariants, and the lemmas that others of them follow from."""
+    return [*INVARIANTS.values(), *(LEMMAS[name_] for name_ in LATER if name_ in LEMMAS)]
+
+
 def prove(clauses: Iterable[Clause], timeout: float, seed: int = 0) -> Iterator[Goal]:
     """Tries to prove of these invariants that they cannot break unnoticed."""
     for clause in clauses: yield _proved(clause, timeout, seed)
@@ -200,17 +366,24 @@ def prove(clauses: Iterable[Clause], timeout: float, seed: int = 0) -> Iterator[
 
 def _proved(clause: Clause, timeout: float, seed: int) -> Goal:
     started = time.perf_counter()
+    RANGES.clear()
+    RANGES.update(RANGES_OF_DIGITS)
+    for digit in DIGITS: RANGES[name(digit)] = (0, 511)
     ids = arbitrary(clause.domain)
-    known = _Known(clause, ids, timeout, seed)
+    chained = clause.name in LATER
+    known = _Chained(clause, ids, timeout, seed) if chained else _Known(clause, ids, timeout, seed)
     before, after = substitute(template(clause), dict(zip(PLACES, ids, strict=False))), known.other.holds(clause, *ids)
     goal = Goal(clause.name, ids, before, after)
     for digit in DIGITS: known.solver.suppose(all_of((at_most(0, name(digit)), at_most(name(digit), 511))))
     known.solver.suppose(before)
     known.solver.suppose(negate(after))
-    known.see(places([before, after]))
-    for turn in range(ROUNDS):
-        if turn:
-            if len(known.seen) > MOST: break
+    if isinstance(known, _Chained): known.begin([before, after])
+    else: known.see(places([before, after]))
+    for turn in range(LINKS if chained else ROUNDS):
+        if turn and len(known.seen) > MOST: break
+        if isinstance(known, _Chained):
+            known.follow()
+        elif turn:
             known.widen()
             known.look()
             known.look()  # what these clauses read of the same objects has clauses of its own
@@ -241,4 +414,4 @@ def _told(known: _Known, goal: Goal, own: list[Place]) -> str:
     return "\n".join([*lines, *(f"  fails: {show(part, 5)}" for part in failed)])
 
 
-__all__ = ["places", "prove"]
+__all__ = ["clauses", "places", "prove"]

@@ -25,6 +25,8 @@ class Lemma(Clause):
     measure: Callable[..., int] | None = None
     hypotheses: Callable[..., tuple[tuple[int, ...], ...]] | None = None
     """Where one neighbour is not enough: the ids that it is supposed of."""
+    aside: bool = False
+    """Nothing but a step towards another lemma, which says it as well: proofs of transitions do without."""
 
 
 LEMMAS: Final[dict[str, Lemma]] = {}
@@ -32,14 +34,14 @@ LEMMAS: Final[dict[str, Lemma]] = {}
 
 def lemma(
     domain: str | tuple[str, str], *using: str, neighbour: str = "", measure: Callable[..., int] | None = None,
-    hypotheses: Callable[..., tuple[tuple[int, ...], ...]] | None = None,
+    hypotheses: Callable[..., tuple[tuple[int, ...], ...]] | None = None, aside: bool = False,
 ) -> Callable[[Predicate], Predicate]:  # fmt: skip
     """Registers a lemma over the ids of ``domain``."""
     over = domain if isinstance(domain, tuple) else (domain,)
 
     def register(predicate: Predicate) -> Predicate:
         name = predicate.__name__
-        LEMMAS[name] = Lemma(name, over, predicate, frozenset(using), neighbour, measure, hypotheses)
+        LEMMAS[name] = Lemma(name, over, predicate, frozenset(using), neighbour, measure, hypotheses, aside)
         return predicate
 
     return register
@@ -51,7 +53,13 @@ def nothing_at_0(k: Kernel, memory: int) -> bool:
     return k.page[0].kind == FREE
 
 
-@lemma("table", "nothing_at_0", "table_place", "table_base", "entry_target", "process_root")
+@lemma("table", "nothing_at_0", "table_place", "entry_target", aside=True)
+def table_slot(k: Kernel, x: int) -> bool:
+    """A table's slot in its parent is one of 512."""
+    return not live(k, x, TABLE) or (k.table[x].slot >= 0 and k.table[x].slot < 512)
+
+
+@lemma("table", "nothing_at_0", "table_place", "table_base", "table_slot", "process_root")
 def table_chain(k: Kernel, x: int) -> bool:
     """The tables above a table, up to the root, lead to it by their slots, and these are the indices of the first page
     that it translates."""

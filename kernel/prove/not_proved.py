@@ -8,10 +8,6 @@ from typing import Final
 
 _SLOW: Final = "no counterexample: the solver does not end in time on tables that go as others come, in one step"
 
-_CHAIN: Final = "what stands in the way of a state where it breaks unnoticed is further away than is looked"
-
-_FREED: Final = "blank is what a thread on core 0 at place 0 looks like: freed there, it leaves its place behind"
-
 NOT_PROVED: Final[dict[str, str]] = {
     "share_page: preservation": _SLOW,
     "grant_page: preservation": _SLOW,
@@ -21,18 +17,5 @@ NOT_PROVED: Final[dict[str, str]] = {
     "grant_page: refusals": _SLOW,
     "grant_block: specification": _SLOW,
     "grant_block: refusals": _SLOW,
-    "table_place: touched": _CHAIN,
-    "table_charge: touched": _CHAIN,
-    "entry_target: touched": _CHAIN,
-    "entry_mapped: touched": _CHAIN,
-    "map_walked: touched": _CHAIN,
-    "container_path: touched": _CHAIN,
-    "container_charges: touched": _CHAIN,
-    "domain_mapped: touched": _CHAIN,
-    "handle_rights: touched": _CHAIN,
-    "handle_object: touched": _CHAIN,
-    "thread_queue: touched": _CHAIN,
-    "message_queue: touched": _CHAIN,
-    "core_placed: touched": _FREED,
 }
 """By the name of the task."""

@@ -199,7 +199,7 @@ def _of_facts() -> Iterator[Task]:
 
 
 def _of_touched() -> Iterator[Task]:
-    for clause in INVARIANTS.values():
+    for clause in completeness.clauses():
         yield Task(
             "touched", clause.name, "touched", f"{clause.name} does not break where the check does not evaluate it",
             lambda timeout, seed, clause=clause: completeness.prove([clause], timeout, seed),  # type: ignore[misc]

@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from kernel.invariants import Clause
 from kernel.prove.counting import at_least_one, items_of, never_negative
 from kernel.prove.instances import about, digit_facts, instance
+from kernel.prove.lemmas import Lemma
 from kernel.prove.solver import Solver
 from kernel.prove.terms import Term, Truth, equal, read
 
@@ -36,7 +37,7 @@ class Surroundings:
         about_these: list[Truth] = []
         reads = list(reads)
         for clause, ids in about(reads):
-            if not self._wanted(clause): continue
+            if not self._wanted(clause) or (isinstance(clause, Lemma) and clause.aside): continue
             truth = instance(clause, *ids)
             about_these.append(truth)
             if not self._new((clause, ids)): continue

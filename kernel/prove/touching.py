@@ -7,11 +7,15 @@ import ast
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
-from kernel.evaluation import own_fields, reading
+from abi.layout import TABLE_ENTRIES
+from kernel.evaluation import MAPPED_AT, WALKED_BY, own_fields, reading
 from kernel.fields import field_set
 from kernel.invariants import Clause
+from kernel.invariants.address_spaces import pages_under_entry
 from kernel.prove.evaluator import Evaluation, ObjectView, truth
 from kernel.prove.instances import (
+    PLACES,
+    digits,
     evaluate,
     reads_of,
     substitute,
@@ -30,8 +34,10 @@ from kernel.prove.terms import (
     differ,
     equal,
     less,
+    multiply,
     quotient,
     read,
+    remainder,
 )  # fmt: skip
 from kernel.touched import (
     BESIDE,
@@ -39,13 +45,18 @@ from kernel.touched import (
     BY_INDEX,
     COARSER,
     COUNTS,
+    EMPTIED,
+    FINER,
     FROM_ZERO,
     ITEM_OF,
     KINDS,
     LED_TO,
+    LEFT_BY,
+    LEFT_OPEN,
     RANGES,
     ROWS_BEYOND,
     UNBOUNDED,
+    UNMAPPED,
 )  # fmt: skip
 
 Place = tuple[str, tuple[Integer, ...]]
@@ -58,6 +69,7 @@ class Other:
 
     state: State = field(default_factory=State)
     moment: int = BEFORE
+    _templates: dict[Clause, Truth] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self.moment = self.state.anything(True, sorted(FIELDS), (*sorted(LEDGERS), *TOTALS))
@@ -82,6 +94,13 @@ class Other:
         while names and any(term in names for term in _names(defined)): defined = substitute(defined, names)
         self.state.names.clear()
         return defined
+
+    def instance(self, clause: Clause, *ids: Integer) -> Truth:
+        """The same, made from what it says of the placeholders."""
+        if clause not in self._templates:
+            places = PLACES if "." in clause.domain[0] else PLACES[:len(clause.domain)]
+            self._templates[clause] = self.holds(clause, *places)
+        return substitute(self._templates[clause], dict(zip(PLACES, ids, strict=False)))
 
     def there(self, truth: Truth) -> Truth:
         """The same said of the other state."""
@@ -179,7 +198,8 @@ class Touching:
         domain = clause.domain[0]
         here = equal(o, x)
         if len(args) == 2 and ITEM_OF.get((table, field), f"{table}.{field}") == domain:
-            if clause.reads(table, field): yield all_of((here, equal(args[1], i)))
+            if clause.reads(table, field) or clause.name in LEFT_OPEN.get((table, field), ()):
+                yield all_of((here, equal(args[1], i)))
         row, first, _ = COUNTS.get((table, field), ("", 0, ()))
         if f"{table}.{row}" == domain: yield all_of((here, self._between(i, table, field, o, first)))
         counting, times = COARSER.get((table, field), ("", 1))
@@ -192,6 +212,18 @@ class Touching:
             was, now = other.both("process.handle_position", *args)
             yield all_of((here, equal(now, i)))
             if field == "handle_position": yield all_of((here, equal(was, i)))
+        said, times = FINER.get((table, field), ("", 1))
+        if said == domain and clause.reads(table, field): yield all_of((here, equal(multiply(args[1], times), i)))
+        if (table, field) == UNMAPPED and clause in MAPPED_AT: yield self._unmapped(o, args[1])
+        if (table, field) == EMPTIED and clause in WALKED_BY: yield self._emptied(o, args[1])
+        for left, rows in LEFT_BY.items():
+            if (table, field) != ("page", "kind"): continue
+            was, now = other.both("page.kind", o)
+            freed = all_of((equal(was, KINDS[left]), differ(now, KINDS[left])))
+            for led, holder, index in rows:
+                if led != domain: continue
+                its = equal(other.read(f"{left}.{holder}", o), x), equal(other.read(f"{left}.{index}", o), i)
+                yield all_of((freed, *its))
         for led, holder, index, names in LED_TO.get(table, ()):
             if led != domain or field not in names or not clause.reads(table, field): continue
             by_index = not holder or domain in BY_INDEX
@@ -201,6 +233,29 @@ class Touching:
                 some = differ(n, 0) if by_index else at_most(0, h) if domain.partition(".")[0] in FROM_ZERO \
                     else differ(h, 0)
                 yield all_of((some, equal(h, x), equal(n, i)))
+
+    def _unmapped(self, s: Integer, v: Integer) -> Truth:
+        """The entry is read by the walk to a virtual page, which mapped something before."""
+        other, (x, i), v = self.other, self.ids, digits(v)
+        at = other.read("process.root", s)
+        ways: list[Truth] = []
+        mapped = differ(read(".".join(UNMAPPED), s, v), 0)
+        for level in (4, 3, 2, 1):
+            index = quotient(v, pages_under_entry(level))
+            if level < 4: index = remainder(index, TABLE_ENTRIES)
+            ways.append(all_of((mapped, equal(at, x), equal(index, i))))
+            at = other.read("table.entry", at, index)
+        return any_of(ways)
+
+    def _emptied(self, x: Integer, i: Integer) -> Truth:
+        """The virtual page is the first that an entry translated, which led to something before."""
+        s, v = self.ids
+        level, base = read("table.level", x), read("table.base", x)
+        here = any_of(
+            all_of((equal(level, its), equal(v, add(base, multiply(i, pages_under_entry(its))))))
+            for its in (1, 2, 3, 4)
+        )
+        return all_of((differ(read(".".join(EMPTIED), x, i), 0), equal(read("table.process", x), s), here))
 
 
 __all__ = ["Other", "Place", "Touching"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import pytest
@@ -10,10 +11,13 @@ import pytest
 from kernel import ledgers
 from kernel.audit import audit
 from kernel.check import Checker, CheckFailed
+from kernel.handles import close_handle
 from kernel.objects import Kernel
+from kernel.page_allocator import free_page
+from kernel.thread import free_thread, unlink_thread
 from tests.kernel.driver import Driver
 from tests.kernel.mutants import first_difference, mutant
-from tests.kernel.scene import Scene
+from tests.kernel.scene import Scene, V
 from tests.kernel.state import Place, all_places, load, log_differences, logged_store, snapshot, undo
 from tests.kernel.violations import VIOLATIONS, Violation
 
@@ -276,6 +280,107 @@ def test_violation_is_seen_from_its_writes_alone(clause: str, damage: Violation)
     scene.k.journal.clear()
     log_differences(scene.k, before)
     assert touched_reports(checker) == clause
+
+
+Damage = Callable[[Scene], Iterator[None]]
+
+
+def block_for_devices_becomes_a_page(scene: Scene) -> Iterator[None]:
+    yield
+    scene.k.domain[scene.domain].regions[40] = 1
+
+
+def page_is_unmapped_and_its_entry_stays(scene: Scene) -> Iterator[None]:
+    yield
+    scene.S.map_page[V] = scene.S.map_permission[V] = 0
+    scene.S.mappings -= 1
+    scene.k.page[scene.shared].references -= 1
+
+
+def entry_is_emptied_and_its_page_stays_mapped(scene: Scene) -> Iterator[None]:
+    X = scene.k.table[scene.x1]
+    yield
+    X.entry[V % 512] = X.permission[V % 512] = 0
+    X.used -= 1
+
+
+def thread_is_freed_where_blank_is_its_place(scene: Scene) -> Iterator[None]:
+    k, R = scene.k, scene.k.core[0]
+    t = R.placed[0]
+    T, S = k.thread[t], k.process[k.thread[t].process]
+    last = R.placed[R.placed_count - 1]
+    assert T.core == T.place == 0
+    assert last != t
+    scene.w.thread(S.id, 0)  # which the process lives on with
+    yield
+    unlink_thread(k, t)
+    if T.holder_slot != -1: close_handle(k, T.process, T.holder_slot)
+    free_thread(k, t)
+    k.thread[R.placed[0]].place = R.placed_count
+    R.placed[R.placed_count] = R.placed[0]
+    R.placed[0] = t
+    R.placed_count += 1
+
+
+def used_slots_are_fewer_than_open_ones(scene: Scene) -> Iterator[None]:
+    w, S = scene.w, scene.S
+    handles = [w.endpoint(scene.running) for _ in range(S.handle_listed + 1)]
+    w.do("handle_close", scene.running, *handles[0][1:])
+    assert S.handle_listed == 1
+    assert handles[-1][1] == S.handle_carved - 1
+    yield
+    S.handle_listed -= 1
+    S.handle_carved -= 1
+
+
+def endpoint_is_freed_and_a_slot_names_it_without_rights(scene: Scene) -> Iterator[None]:
+    k = scene.k
+    e, slot, _ = scene.w.endpoint(scene.running)
+    E = k.endpoint[e]
+    yield
+    scene.S.handle_rights[slot] = 0
+    E.references = E.senders = E.receivers = E.ticket = 0
+    free_page(k, e)
+
+
+def container_moves_and_its_path_does_not(scene: Scene) -> Iterator[None]:
+    k, w = scene.k, scene.w
+    parent, other = (w.do("container_spawn", k.root, 5, 0, 0) for _ in range(2))
+    c = w.do("container_spawn", parent, 2, 0, 0)
+    A, B = k.container[parent], k.container[other]
+    yield
+    k.container[c].parent = k.page[c].owner = other
+    A.child_count, A.used_pages, A.children[0] = 0, A.used_pages - 1, 0
+    B.child_count, B.used_pages, B.children[0] = 1, B.used_pages + 1, c
+
+
+ELSEWHERE: list[tuple[str, Damage]] = [
+    ("domain_mapped", block_for_devices_becomes_a_page),
+    ("entry_mapped", page_is_unmapped_and_its_entry_stays),
+    ("map_walked", entry_is_emptied_and_its_page_stays_mapped),
+    ("core_placed", thread_is_freed_where_blank_is_its_place),
+    ("handle_object", used_slots_are_fewer_than_open_ones),
+    ("handle_object", endpoint_is_freed_and_a_slot_names_it_without_rights),
+    ("container_path", container_moves_and_its_path_does_not),
+]
+"""Damage that violates a clause, and no other, of what was not written itself: after what is done first, soundly."""
+
+
+@pytest.mark.parametrize(("clause", "damage"), ELSEWHERE, ids=lambda value: getattr(value, "__name__", value))
+def test_what_was_written_leads_to_what_it_breaks(clause: str, damage: Damage) -> None:
+    scene = Scene()
+    k = scene.k
+    steps = damage(scene)
+    next(steps)
+    before = snapshot(k)
+    checker = Checker(k)
+    for _ in steps: pass
+    k.journal.clear()
+    log_differences(k, before)
+    said = touched_reports(checker)
+    k.ledger = None
+    assert {failure.name for failure in audit(k)[1]} == {clause}
+    assert said == clause
 
 
 def other_value(rnd: random.Random, k: Kernel, places: list[Place], place: Place) -> int:

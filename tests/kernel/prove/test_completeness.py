@@ -3,13 +3,15 @@ the proofs say so when one is missing."""
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
 from kernel import touched
 from kernel.invariants import INVARIANTS
-from kernel.prove import completeness
+from kernel.prove import chains, completeness, touching
+from kernel.prove.lemmas import LEMMAS
 from kernel.prove.solver import PROVED
 
 
@@ -58,6 +60,51 @@ def test_fields_that_any_number_of_clauses_read_end_in_looking_at_everything(
     assert status(clause) == PROVED
     monkeypatch.delitem(touched.UNBOUNDED, field)
     assert status(clause) != PROVED
+
+
+@pytest.mark.parametrize(("rule", "key", "clause"), [
+    (touched.UNBOUNDED, ("container", "parent"), "container_path"),
+    (touched.UNBOUNDED, ("process", "handle_carved"), "handle_object"),
+    (touched.LEFT_BY, "thread", "core_placed"), (touched.LEFT_OPEN, ("process", "handle_rights"), "handle_object"),
+    (touched.FINER, ("domain", "regions"), "domain_mapped"),
+])  # fmt: skip
+def test_what_is_left_behind_is_looked_at(
+    monkeypatch: pytest.MonkeyPatch, rule: dict[Any, Any], key: Any, clause: str
+) -> None:
+    assert status(clause) == PROVED
+    monkeypatch.delitem(rule, key)
+    assert status(clause) != PROVED
+
+
+@pytest.mark.parametrize(("rule", "clause"), [("UNMAPPED", "entry_mapped"), ("EMPTIED", "map_walked")])
+def test_tables_and_the_abstract_map_lead_to_each_other(
+    monkeypatch: pytest.MonkeyPatch, rule: str, clause: str
+) -> None:
+    monkeypatch.setattr(touching, rule, ("", ""))
+    assert status(clause) != PROVED
+
+
+@pytest.mark.parametrize(("table", "clause"), [("core", "thread_queue"), ("endpoint", "message_queue")])
+def test_a_queue_holds_together_up_to_an_end_that_is_looked_at(
+    monkeypatch: pytest.MonkeyPatch, table: str, clause: str
+) -> None:
+    assert status(clause) == PROVED
+    monkeypatch.setitem(touched.BEYOND, table, without_of(table, clause))
+    assert status(clause) != PROVED
+
+
+@pytest.mark.parametrize("clause", ["thread_queue", "message_queue", "table_place", "container_path"])
+def test_what_goes_from_one_to_the_next_needs_induction(monkeypatch: pytest.MonkeyPatch, clause: str) -> None:
+    monkeypatch.setitem(chains.LATER, clause, replace(chains.LATER[clause], measure=None))
+    assert status(clause) != PROVED
+
+
+def test_nothing_is_supposed_of_the_other_state_that_follows_from_what_it_is_supposed_for() -> None:
+    assert set(chains.LATER) <= INVARIANTS.keys() | LEMMAS.keys()
+    for clause, later in chains.LATER.items():
+        assert set(later.using) <= INVARIANTS.keys() | LEMMAS.keys()
+        assert not chains.supposed(clause, clause)
+        assert not any(chains.supposed(clause, other) and chains.supposed(other, clause) for other in chains.LATER)
 
 
 def test_a_counterexample_tells_what_was_written(monkeypatch: pytest.MonkeyPatch) -> None:
