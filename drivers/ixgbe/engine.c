@@ -136,7 +136,8 @@ static void clear(struct ixgbe *e)
     e->all_packets = 0;
     e->all_octets = 0;
     e->received = e->transmitted = (struct tally){0};
-    e->pending = 0;
+    e->pending = e->vectors = 0;
+    e->unmasked = 0;
     e->fresh = false;
     e->steered = false;
     e->buffered = e->buffer_first = e->buffer_end = 0;

@@ -11,8 +11,8 @@
 /* Registers that the data path reads or writes (datasheet section 8.2.3). */
 enum {
     CTRL = 0x0, STATUS = 0x8, I2CCTL = 0x28, EEC = 0x10010,
-    EICR = 0x800, EIAC = 0x810, EITR = 0x820, EIMS = 0x880, EIAM = 0x890, GPIE = 0x898,
-    IVAR = 0x900, IVAR_MISC = 0xa00, EIMS_EX = 0xaa0, EIAM_EX = 0xad0, EITR_MORE = 0x12300,
+    EICR = 0x800, EIAC = 0x810, EITR = 0x820, EIMS = 0x880, EIMC = 0x888, EIAM = 0x890, GPIE = 0x898,
+    IVAR = 0x900, IVAR_MISC = 0xa00, EIMS_EX = 0xaa0, EIMC_EX = 0xab0, EIAM_EX = 0xad0, EITR_MORE = 0x12300,
     RDRXCTL = 0x2f00, RXCTRL = 0x3000, RXPBSIZE = 0x3c00, RQSMR = 0x2300,
     RXCSUM = 0x5000, MTA = 0x5200, FCTRL = 0x5080, VLNCTRL = 0x5088, MCSTCTRL = 0x5090, MRQC = 0x5818, RETA = 0x5c00,
     RSSRK = 0x5c80, RAL = 0xa200, VFTA = 0xa000,
@@ -147,6 +147,8 @@ struct ixgbe {
     uint32_t *event_counts;
     bool has_events;
     uint64_t pending;    /* vectors */
+    uint64_t vectors;    /* that are not masked: EIMS_EX, whatever a driver has written there and nobody seen */
+    uint32_t unmasked;   /* EIMS, likewise */
     bool fresh;          /* without MSI-X: a cause came since the last event */
     uint64_t fired[IXGBE_VECTORS];
     /* errors */

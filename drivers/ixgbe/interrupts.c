@@ -78,7 +78,7 @@ uint32_t ixgbe_take_causes(struct ixgbe *e, uint32_t bits)
 }
 
 /* What is in EICR and was masked is told of now. */
-void ixgbe_unmasked(struct ixgbe *e)
+static void raise_again(struct ixgbe *e)
 {
     uint32_t there = reg(e, EICR);
 
@@ -86,13 +86,51 @@ void ixgbe_unmasked(struct ixgbe *e)
         ixgbe_cause(e, there);
 }
 
+/* Puts a register where a driver reads it, unless the driver has written something that has not been seen yet. */
+static void show(struct ixgbe *e, uint32_t offset, uint32_t value)
+{
+    if (e->seen)
+        ixgbe_settle(e, offset, e->seen[offset / 4], value);
+    else
+        put(e, offset, value);
+}
+
+/* Where EIMS is memory its highest bit, which is reserved, is set: so that a write of what is there already is seen, after
+ * EIMC perhaps, which may have been seen or not. */
+static void show_masks(struct ixgbe *e)
+{
+    show(e, EIMS, e->unmasked | (e->watched & 1 && e->unmasked ? 1u << 31 : 0));
+    show(e, EIMS_EX, (uint32_t)e->vectors);
+    show(e, EIMS_EX + 4, (uint32_t)(e->vectors >> 32));
+}
+
+uint32_t ixgbe_mask(struct ixgbe *e, uint32_t on, uint32_t off)
+{
+    e->unmasked = (e->unmasked & ~off) | (on & 0x7fffffff);
+    e->vectors = (e->vectors & ~0xffffUL) | (e->unmasked & 0xffff);
+    show_masks(e);
+    if (on)
+        raise_again(e);
+    return reg(e, EIMS);
+}
+
+uint32_t ixgbe_mask_vectors(struct ixgbe *e, unsigned first, uint32_t on, uint32_t off)
+{
+    e->vectors = (e->vectors & ~((uint64_t)off << first)) | (uint64_t)on << first;
+    e->unmasked = (e->unmasked & ~0xffffu) | (uint32_t)(e->vectors & 0xffff);
+    show_masks(e);
+    if (on)
+        raise_again(e);
+    return (uint32_t)(e->vectors >> first);
+}
+
 static bool allowed(const struct ixgbe *e, unsigned vector)
 {
     uint8_t other = e->registers[IVAR_MISC + 1];
 
-    if (reg(e, EIMS_EX + vector / 32 * 4) >> (vector & 31) & 1)
+    if (e->vectors >> vector & 1)
         return true;
-    return other & VALID && (other & 63) == vector && reg(e, EICR) & reg(e, EIMS) & OTHER_CAUSES;
+    return other & VALID && (other & 63) == vector && reg(e, EICR) & e->unmasked & OTHER_CAUSES;
 }
 
 /* EITR bits 11:3 are the least time between two events, in units of 2 us at 10 Gb/s. */
@@ -106,17 +144,16 @@ static bool throttled(const struct ixgbe *e, unsigned vector)
 /* A vector has told, and masks itself if it is to: EIAM has the first 16 vectors as EIAM_EX(0) has, and other causes. */
 static void mask_itself(struct ixgbe *e, unsigned vector)
 {
-    uint32_t at = vector / 32 * 4, bit = 1u << (vector & 31), masked = reg(e, EIMS);
     uint8_t other = e->registers[IVAR_MISC + 1];
 
-    if (reg(e, EIAM_EX + at) & bit) {
-        put(e, EIMS_EX + at, reg(e, EIMS_EX + at) & ~bit);
+    if (reg(e, EIAM_EX + vector / 32 * 4) >> (vector & 31) & 1) {
+        e->vectors &= ~(1UL << vector);
         if (vector < 16)
-            masked &= ~bit;
+            e->unmasked &= ~(1u << vector);
     }
     if (other & VALID && (other & 63) == vector)
-        masked &= ~(reg(e, EIAM) & reg(e, EICR) & OTHER_CAUSES);
-    put(e, EIMS, masked);
+        e->unmasked &= ~(reg(e, EIAM) & reg(e, EICR) & OTHER_CAUSES);
+    show_masks(e);
 }
 
 void ixgbe_raise(struct ixgbe *e, unsigned first, uint32_t vectors)
@@ -129,7 +166,7 @@ void ixgbe_raise(struct ixgbe *e, unsigned first, uint32_t vectors)
 
 static void deliver_one(struct ixgbe *e)
 {
-    uint32_t causes = reg(e, EICR) & reg(e, EIMS);
+    uint32_t causes = reg(e, EICR) & e->unmasked;
 
     if (!e->fresh || !causes || throttled(e, 0))
         return;

@@ -309,7 +309,7 @@ class Ixgbe:
     def _what_writes_do(self) -> dict[str, Callable[[int, int, int], int]]:
         actions: dict[str, Callable[[int, int, int], int]] = {
             "CTRL": self._write_control, "EICR": self._write_causes, "EICS": self._set_causes,
-            "EIMS": lambda _, b, v: self._masked(b | v & 0x7FFF_FFFF), "EIMC": self._mask,
+            "EIMS": lambda _, b, v: int(lib.ixgbe_mask(self._engine, v, 0)), "EIMC": self._mask,
             "EICS_EX": self._set_vectors, "EIMS_EX": self._unmask_vectors, "EIMC_EX": self._mask_vectors,
             "EIAM": self._masking, "EIAM_EX": self._vectors_masking,
             "EEC": self._serial("EEC"), "I2CCTL": self._serial("I2CCTL"), "ESDP": self._write_pins,
@@ -415,7 +415,7 @@ class Ixgbe:
         bits = _OTHER_CAUSES if gpie & 1 << 5 else ALL  # OCD: reading clears the other causes alone
         causes = self._get(address("EICR"))
         lib.ixgbe_take_causes(self._engine, bits)
-        if not gpie & 1 << 4: self._masked(self._get(address("EIMS")) & ~self._get(address("EIAM")))
+        if not gpie & 1 << 4: lib.ixgbe_mask(self._engine, 0, self._get(address("EIAM")))
         return causes
 
     def _write_causes(self, _: int, before: int, value: int) -> int:
@@ -425,32 +425,19 @@ class Ixgbe:
         lib.ixgbe_cause(self._engine, value & 0x7FFF_FFFF)
         return 0
 
-    def _masked(self, value: int) -> int:
-        """EIMS is this now; its lower 16 bits are also those of EIMS_EX(0)."""
-        self._put(address("EIMS"), value)
-        vectors = self._get(address("EIMS_EX"))
-        self._put(address("EIMS_EX"), vectors & 0xFFFF_0000 | value & 0xFFFF)
-        lib.ixgbe_unmasked(self._engine)
-        return value
-
     def _mask(self, _: int, before: int, value: int) -> int:
-        self._masked(self._get(address("EIMS")) & ~value)
+        lib.ixgbe_mask(self._engine, 0, value)
         return 0
-
-    def _vectors(self, index: int, value: int) -> int:
-        self._put(address("EIMS_EX", index), value)
-        if index == 0: self._masked(self._get(address("EIMS")) & ~0xFFFF | value & 0xFFFF)
-        return value
 
     def _set_vectors(self, index: int, before: int, value: int) -> int:
         lib.ixgbe_raise(self._engine, 32 * index, value)
         return 0
 
     def _unmask_vectors(self, index: int, before: int, value: int) -> int:
-        return self._vectors(index, before | value)
+        return int(lib.ixgbe_mask_vectors(self._engine, 32 * index, value, 0))
 
     def _mask_vectors(self, index: int, before: int, value: int) -> int:
-        self._vectors(index, self._get(address("EIMS_EX", index)) & ~value)
+        lib.ixgbe_mask_vectors(self._engine, 32 * index, 0, value)
         return 0
 
     def _masking(self, _: int, before: int, value: int) -> int:

@@ -110,6 +110,9 @@ static unsigned look_at_page(struct ixgbe *e, unsigned page)
 
     if (memcmp(is, was, PAGE) == 0)
         return 0;
+    if (page == 0) /* before EIMS: what was masked and unmasked between two looks, is not masked */
+        for (unsigned i = 0; i < 3; i++)
+            look_at(e, (const uint32_t[]){EIMC, EIMC_EX, EIMC_EX + 4}[i]);
     for (unsigned i = 0; i < PAGE / 4; i++) {
         uint32_t value = __atomic_load_n(&is[i], __ATOMIC_ACQUIRE);
 

@@ -102,6 +102,12 @@ class Card:
             word.value = value
             self.poll(0)
 
+    def write_unseen(self, offset: int, value: int) -> None:
+        """As ``write``; where the register is memory the model has not looked yet."""
+        word = self._window(offset)
+        if word is None: self.nic.write(0, offset, 4, value)
+        else: word.value = value
+
     def poll(self, times: int = 1) -> None:
         """Lets the model see what was written, and act ``times``."""
         if times: self.nic.poll(times)

@@ -68,6 +68,23 @@ def test_masked_causes_wait(quiet: Card) -> None:
     assert events(quiet) == 1
 
 
+def test_what_is_masked_and_unmasked_at_once_is_unmasked(quiet: Card) -> None:
+    """Drivers mask all and unmask some, perhaps the same as before, without a pause."""
+    quiet.write(c.GPIE, 1 << 4)
+    quiet.write(c.IVAR, 0x80 | 0x81 << 8)
+    quiet.write(c.EIAC, 3)
+    for number, wanted in enumerate((3, 3, 1, 1, 2, 3)):
+        quiet.write_unseen(c.EIMC, 0x7FFF_FFFF)
+        quiet.write_unseen(c.EIMS, wanted)
+        quiet.poll()
+        assert quiet.read(c.EIMS) & 0x7FFF_FFFF == quiet.read(0xAA0) == wanted
+        quiet.arrive(numbered(number))
+        assert events(quiet, 0) == (wanted & 1)
+        quiet.write(c.EICR, 0x7FFF_FFFF)
+    quiet.write(c.EIMC, 0x7FFF_FFFF)
+    assert quiet.read(c.EIMS) == quiet.read(0xAA0) == 0
+
+
 def test_a_queue_without_a_valid_entry_is_silent(quiet: Card) -> None:
     quiet.write(c.IVAR, 0)
     quiet.write(c.EIMS, 0xFFFF)

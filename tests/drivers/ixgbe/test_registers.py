@@ -298,9 +298,7 @@ def test_a_receive_queue_is_as_srrctl_was_before_it_was_enabled(card: Card, at: 
     card.write(rx(0) + 0x28, 0)
     for i in range(c.Card.COUNT): card.refill(0, i)
     for offset, value in ((at, 1 << 25 | 1), (rx(0) + 0x18, 0), (rx(0) + 0x28, 1 << 25), (rx(0) + 0x18, 8)):
-        word = card._window(offset)
-        if word is None: card.nic.write(0, offset, 4, value)
-        else: word.value = value
+        card.write_unseen(offset, value)
     card.poll()
     assert card.read(0x2100) == card.read(0x1014) == 1 << 25 | 1
     card.arrive(numbered(1, 1100))
