@@ -19,7 +19,9 @@ RULE: Final = (
 )
 """What counts, in words."""
 
-HINTS: Final = ("kernel/prove/contracts.py", "kernel/prove/lemmas.py", "kernel/prove/addresses.py")
+HINTS: Final = (
+    "kernel/prove/contracts.py", "kernel/prove/lemmas.py", "kernel/prove/addresses.py", "kernel/prove/chains.py",
+)
 """What proofs need to be told besides specifications and invariants."""
 
 ISOLATION: Final = tuple(
@@ -31,7 +33,7 @@ ISOLATION: Final = tuple(
 PARTS: Final[dict[str, tuple[str, ...]]] = {
     "specifications": ("kernel/specs",),
     "invariants": ("kernel/invariants", "kernel/ledgers.py"),
-    "hints (contracts, lemmas, addresses)": HINTS,
+    "hints (contracts, lemmas, addresses, chains)": HINTS,
     "noninterference (what is said, who acts)": ISOLATION,
     "executable: transitions": tuple(f"kernel/{module}.py" for module in TRANSITIONS),
     "executable: objects, storage, boot": (
@@ -46,7 +48,7 @@ PARTS: Final[dict[str, tuple[str, ...]]] = {
     "the engine": ("kernel/prove", "hv/prove"),
 }  # fmt: skip
 """Files and folders by what they are for; the engine is without what is counted before it."""
-PROOF: Final = ("specifications", "invariants", "hints (contracts, lemmas, addresses)",
+PROOF: Final = ("specifications", "invariants", "hints (contracts, lemmas, addresses, chains)",
                 "noninterference (what is said, who acts)")  # fmt: skip
 EXECUTABLE: Final = ("executable: transitions", "executable: objects, storage, boot")
 
