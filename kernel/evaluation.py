@@ -392,6 +392,7 @@ class Text:
         self.clauses(1, MAPPED_AT, "x, i")
         for pages in (262144, 512, 1):
             self.line(1, "x = k.table[x].entry[i]")
+            self.line(1, "if x == 0: return None")  # no table: to look at one would make it
             self.line(1, f"i = v // {pages} % {TABLE_ENTRIES}")
             self.clauses(1, MAPPED_AT, "x, i")
         self.line(1, "return None")
