@@ -23,7 +23,7 @@ ASSUMPTIONS: Final = (
     ),
     Assumption(
         "induction", "what holds at the start and is kept by each transition holds always; so for lemmas, along a "
-        "measure that is not below 0",
+        "measure that is not below 0, and for what the check after a transition sees",
         "the premises are proved; the conclusion is mathematics",
     ),
     Assumption(
@@ -37,8 +37,8 @@ ASSUMPTIONS: Final = (
     ),
     Assumption(
         "touched rules", "kernel/prove/touching.py says of kernel.touched what kernel/evaluation.py makes of it",
-        "both go by the same tables and the same functions for which fields a clause reads; tests plant bugs in "
-        "transitions and take rules away",
+        "both go by the same tables and the same functions for which fields a clause reads; tests compare the two on "
+        "real writes, plant bugs in transitions and take rules away",
     ),
     Assumption(
         "storage", "tables and rows are total: what was never written reads as 0 or blank, each object is itself alone",
