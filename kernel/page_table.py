@@ -193,6 +193,35 @@ def free_empty_tables(k: Kernel, x: int) -> None:
     free_table_if_empty(k, q)
 
 
+def remove_page(k: Kernel, s: int, x1: int, i4: int, i3: int, i2: int, i1: int, p: int) -> None:
+    """Removes the 4 KiB mapping of page p at these indices, which is in table x1; frees the page if nothing else maps
+    it, and tables that became empty."""
+    clear_leaf(k, s, x1, i1, page_number(i4, i3, i2, i1))
+    P = k.page[p]
+    P.references = P.references - 1
+    if P.references == 0: free_page(k, p)
+    free_empty_tables(k, x1)
+
+
+def remove_block(k: Kernel, s: int, x2: int, i4: int, i3: int, i2: int, p: int) -> None:
+    """As remove_page, for a 2 MiB mapping."""
+    clear_leaf(k, s, x2, i2, page_number(i4, i3, i2, 0))
+    P = k.page[p]
+    P.references = P.references - 1
+    if P.references == 0: free_block(k, p)
+    q = free_table_if_empty(k, x2)
+    if q != 0: free_table_if_empty(k, q)
+
+
+def remove_giant(k: Kernel, s: int, x3: int, i4: int, i3: int, p: int) -> None:
+    """As remove_page, for a 1 GiB mapping."""
+    clear_leaf(k, s, x3, i3, page_number(i4, i3, 0, 0))
+    P = k.page[p]
+    P.references = P.references - 1
+    if P.references == 0: free_giant(k, p)
+    free_table_if_empty(k, x3)
+
+
 def map_page(k: Kernel, s: int, i4: int, i3: int, i2: int, i1: int, permission: int) -> int:
     """Maps a zeroed 4 KiB page.  -EINVAL: not a program's address, permissions not valid, or no such process; -EEXIST:
     something is mapped there; -ENOMEM: the container cannot pay for the page and the missing tables."""
@@ -242,11 +271,7 @@ def unmap_page(k: Kernel, s: int, i4: int, i3: int, i2: int, i1: int) -> int:
     if x1 == 0: return -EFAULT
     p = k.table[x1].entry[i1]
     if p == 0: return -EFAULT
-    clear_leaf(k, s, x1, i1, page_number(i4, i3, i2, i1))
-    P = k.page[p]
-    P.references = P.references - 1
-    if P.references == 0: free_page(k, p)
-    free_empty_tables(k, x1)
+    remove_page(k, s, x1, i4, i3, i2, i1, p)
     return OK
 
 
@@ -259,12 +284,7 @@ def unmap_block(k: Kernel, s: int, i4: int, i3: int, i2: int) -> int:
     p = k.table[x2].entry[i2]
     if p == 0: return -EFAULT
     if k.page[p].kind != MAPPED_BLOCK: return -EFAULT
-    clear_leaf(k, s, x2, i2, page_number(i4, i3, i2, 0))
-    P = k.page[p]
-    P.references = P.references - 1
-    if P.references == 0: free_block(k, p)
-    q = free_table_if_empty(k, x2)
-    if q != 0: free_table_if_empty(k, q)
+    remove_block(k, s, x2, i4, i3, i2, p)
     return OK
 
 
@@ -277,11 +297,7 @@ def unmap_giant(k: Kernel, s: int, i4: int, i3: int) -> int:
     p = k.table[x3].entry[i3]
     if p == 0: return -EFAULT
     if k.page[p].kind != MAPPED_GIANT: return -EFAULT
-    clear_leaf(k, s, x3, i3, page_number(i4, i3, 0, 0))
-    P = k.page[p]
-    P.references = P.references - 1
-    if P.references == 0: free_giant(k, p)
-    free_table_if_empty(k, x3)
+    remove_giant(k, s, x3, i4, i3, p)
     return OK
 
 

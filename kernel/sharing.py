@@ -11,8 +11,6 @@ from __future__ import annotations
 from abi.errors import EBUSY, EFAULT, EINVAL, ENOMEM, OK
 from kernel.objects import MAPPED_BLOCK, MAPPED_GIANT, Kernel
 from kernel.page_table import (
-    clear_leaf,
-    free_empty_tables,
     indices_valid,
     level_1_table,
     level_2_table,
@@ -20,12 +18,75 @@ from kernel.page_table import (
     narrower,
     page_number,
     permission_valid,
+    remove_block,
+    remove_giant,
+    remove_page,
     room_for_block,
     room_for_giant,
     room_for_page,
     set_leaf,
     table_under,
 )  # fmt: skip
+
+
+def alias_page(k: Kernel, d: int, i4: int, i3: int, i2: int, i1: int, p: int, permission: int) -> None:
+    """Maps page p, which is mapped somewhere, in process d at these indices as well, where there is room for it."""
+    x1 = level_1_table(k, d, i4, i3, i2)
+    set_leaf(k, d, x1, i1, page_number(i4, i3, i2, i1), p, permission)
+
+
+def alias_block(k: Kernel, d: int, i4: int, i3: int, i2: int, p: int, permission: int) -> None:
+    """As alias_page, for a 2 MiB block."""
+    x2 = level_2_table(k, d, i4, i3)
+    set_leaf(k, d, x2, i2, page_number(i4, i3, i2, 0), p, permission)
+
+
+def alias_giant(k: Kernel, d: int, i4: int, i3: int, p: int, permission: int) -> None:
+    """As alias_page, for a 1 GiB giant."""
+    x3 = level_3_table(k, d, i4)
+    set_leaf(k, d, x3, i3, page_number(i4, i3, 0, 0), p, permission)
+
+
+def charge_page(k: Kernel, p: int, c: int, e: int) -> None:
+    """Mapped page p is charged to container e, which has quota for it, no longer to c."""
+    C = k.container[c]
+    C.pages = C.pages + 1
+    C.used_pages = C.used_pages - 1
+    E = k.container[e]
+    E.pages = E.pages - 1
+    E.used_pages = E.used_pages + 1
+    P = k.page[p]
+    P.owner = e
+
+
+def charge_block(k: Kernel, p: int, c: int, e: int) -> None:
+    """As charge_page, for a 2 MiB block."""
+    C = k.container[c]
+    C.blocks = C.blocks + 1
+    C.used_blocks = C.used_blocks - 1
+    E = k.container[e]
+    E.blocks = E.blocks - 1
+    E.used_blocks = E.used_blocks + 1
+    P = k.page[p]
+    P.owner = e
+    B = k.block[P.block]
+    B.owner = e
+
+
+def charge_giant(k: Kernel, p: int, c: int, e: int) -> None:
+    """As charge_page, for a 1 GiB giant."""
+    C = k.container[c]
+    C.giants = C.giants + 1
+    C.used_giants = C.used_giants - 1
+    E = k.container[e]
+    E.giants = E.giants - 1
+    E.used_giants = E.used_giants + 1
+    P = k.page[p]
+    P.owner = e
+    B = k.block[P.block]
+    B.owner = e
+    G = k.giant[B.giant]
+    G.owner = e
 
 
 def share_page(
@@ -44,8 +105,7 @@ def share_page(
     if not narrower(permission, k.table[y1].permission[j1]): return -EINVAL
     refusal = room_for_page(k, d, i4, i3, i2, i1, 0)
     if refusal != OK: return refusal
-    x1 = level_1_table(k, d, i4, i3, i2)
-    set_leaf(k, d, x1, i1, page_number(i4, i3, i2, i1), p, permission)
+    alias_page(k, d, i4, i3, i2, i1, p, permission)
     return OK
 
 
@@ -64,8 +124,7 @@ def share_block(
     if not narrower(permission, k.table[y2].permission[j2]): return -EINVAL
     refusal = room_for_block(k, d, i4, i3, i2)
     if refusal != OK: return refusal
-    x2 = level_2_table(k, d, i4, i3)
-    set_leaf(k, d, x2, i2, page_number(i4, i3, i2, 0), p, permission)
+    alias_block(k, d, i4, i3, i2, p, permission)
     return OK
 
 
@@ -82,8 +141,7 @@ def share_giant(k: Kernel, s: int, j4: int, j3: int, d: int, i4: int, i3: int, p
     if not narrower(permission, k.table[y3].permission[j3]): return -EINVAL
     refusal = room_for_giant(k, d, i4, i3)
     if refusal != OK: return refusal
-    x3 = level_3_table(k, d, i4)
-    set_leaf(k, d, x3, i3, page_number(i4, i3, 0, 0), p, permission)
+    alias_giant(k, d, i4, i3, p, permission)
     return OK
 
 
@@ -107,19 +165,9 @@ def grant_page(
     if P.references != 1 or P.owner != c: return -EBUSY
     refusal = room_for_page(k, d, i4, i3, i2, i1, 0 if e == c else 1)
     if refusal != OK: return refusal
-    x1 = level_1_table(k, d, i4, i3, i2)
-    set_leaf(k, d, x1, i1, page_number(i4, i3, i2, i1), p, permission)
-    clear_leaf(k, s, y1, j1, page_number(j4, j3, j2, j1))
-    P.references = 1
-    if e != c:
-        C = k.container[c]
-        C.pages = C.pages + 1
-        C.used_pages = C.used_pages - 1
-        E = k.container[e]
-        E.pages = E.pages - 1
-        E.used_pages = E.used_pages + 1
-        P.owner = e
-    free_empty_tables(k, y1)
+    alias_page(k, d, i4, i3, i2, i1, p, permission)
+    if e != c: charge_page(k, p, c, e)
+    remove_page(k, s, y1, j4, j3, j2, j1, p)
     return OK
 
 
@@ -143,21 +191,9 @@ def grant_block(
     refusal = room_for_block(k, d, i4, i3, i2)
     if refusal != OK: return refusal
     if e != c and k.container[e].blocks < 1: return -ENOMEM
-    x2 = level_2_table(k, d, i4, i3)
-    set_leaf(k, d, x2, i2, page_number(i4, i3, i2, 0), p, permission)
-    clear_leaf(k, s, y2, j2, page_number(j4, j3, j2, 0))
-    P.references = 1
-    if e != c:
-        C = k.container[c]
-        C.blocks = C.blocks + 1
-        C.used_blocks = C.used_blocks - 1
-        E = k.container[e]
-        E.blocks = E.blocks - 1
-        E.used_blocks = E.used_blocks + 1
-        P.owner = e
-        B = k.block[P.block]
-        B.owner = e
-    free_empty_tables(k, y2)
+    alias_block(k, d, i4, i3, i2, p, permission)
+    if e != c: charge_block(k, p, c, e)
+    remove_block(k, s, y2, j4, j3, j2, p)
     return OK
 
 
@@ -179,21 +215,7 @@ def grant_giant(k: Kernel, s: int, j4: int, j3: int, d: int, i4: int, i3: int, p
     refusal = room_for_giant(k, d, i4, i3)
     if refusal != OK: return refusal
     if e != c and k.container[e].giants < 1: return -ENOMEM
-    x3 = level_3_table(k, d, i4)
-    set_leaf(k, d, x3, i3, page_number(i4, i3, 0, 0), p, permission)
-    clear_leaf(k, s, y3, j3, page_number(j4, j3, 0, 0))
-    P.references = 1
-    if e != c:
-        C = k.container[c]
-        C.giants = C.giants + 1
-        C.used_giants = C.used_giants - 1
-        E = k.container[e]
-        E.giants = E.giants - 1
-        E.used_giants = E.used_giants + 1
-        P.owner = e
-        B = k.block[P.block]
-        B.owner = e
-        G = k.giant[B.giant]
-        G.owner = e
-    free_empty_tables(k, y3)
+    alias_giant(k, d, i4, i3, p, permission)
+    if e != c: charge_giant(k, p, c, e)
+    remove_giant(k, s, y3, j4, j3, p)
     return OK

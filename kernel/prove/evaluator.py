@@ -19,6 +19,7 @@ from kernel import ledgers
 from kernel.prove import source
 from kernel.prove.contracts import CONTRACTS, INSIDE, INSIDE_LEDGERS
 from kernel.prove.source import Function
+from kernel.prove.stages import STAGES
 from kernel.prove.state import BLANK, FIELDS, LEDGERS, NOW, NUMBERS, ROWS, TABLES, TOTALS, State
 from kernel.prove.terms import (
     ZERO,
@@ -137,8 +138,25 @@ class Agreement:
     known: Truth
 
 
+@dataclass(frozen=True, slots=True)
+class Passage:
+    """A call of a stage (kernel.prove.stages): where, between which moments, and what it required."""
+
+    function: str
+    condition: Truth
+    before: int
+    after: int
+    required: Truth
+
+
 def _contract(function: Callable[..., Any]) -> Function:
     return source.function("kernel.prove.contracts", function.__name__)
+
+
+def requirement(stage: Function) -> Function:
+    """The function that says what a stage requires."""
+    requires = STAGES[stage.module, stage.name]
+    return source.function(requires.__module__, requires.__name__)
 
 
 def is_truth(a: object) -> bool:
@@ -204,7 +222,8 @@ class Evaluation:
     """Runs functions on one State."""
 
     def __init__(
-        self, state: State, counting: bool = True, contracts: bool = False, oracle: Oracle | None = None
+        self, state: State, counting: bool = True, contracts: bool = False, oracle: Oracle | None = None,
+        stages: bool = False,
     ) -> None:
         self.state = state
         self.conditions: tuple[Truth, ...] | None = ()
@@ -214,6 +233,9 @@ class Evaluation:
         self.contracts = contracts
         """Whether the allocator is taken at its contracts."""
         self.agreements: list[Agreement] = []
+        self.stages = stages
+        """Whether it is noted what stages require."""
+        self.passages: list[Passage] = []
         self._oracle = oracle
         self._depth = 0
         self._statements: dict[type[ast.stmt], Callable[[Any, _Frame], None]] = {
@@ -504,6 +526,7 @@ class Evaluation:
         if isinstance(called, Function):
             if self.contracts and called.module == "kernel.page_allocator" and called.name in CONTRACTS:
                 return self._agree(called.name, arguments[1:])
+            if self.stages and (called.module, called.name) in STAGES: return self._pass(called, arguments[1:])
             if called.module == "kernel.objects.state":
                 if called.name == "copy_row": return self._copy_row(*arguments)
                 if called.name == "clear_row": return self._clear_row(*arguments)
@@ -525,6 +548,14 @@ class Evaluation:
         after = state.anything(condition, INSIDE, INSIDE_LEDGERS)
         self.agreements.append(Agreement(name_, condition, before, after, required, known))
         return page
+
+    def _pass(self, stage: Function, arguments: list[Any]) -> Any:
+        """Runs a stage, and notes what it required."""
+        condition, before = self.condition, self.state.moment
+        required = truth(self.call(requirement(stage), View(NOW), *arguments))
+        result = self.call(stage, View(NOW), *arguments)
+        self.passages.append(Passage(stage.name, condition, before, self.state.moment, required))
+        return result
 
     def _copy_row(self, k: View, target: ObjectView, row: str, origin: RowView) -> None:
         """Gives a row of ``target`` the items of another (kernel.objects.copy_row)."""
@@ -711,4 +742,4 @@ BUILTIN: Final[dict[str, Any]] = {
 }  # fmt: skip
 """What builtin functions do on terms."""
 
-__all__ = ["BLANK", "NOW", "Evaluation", "LedgerView", "NotUnderstood", "ObjectView", "View"]
+__all__ = ["BLANK", "NOW", "Evaluation", "LedgerView", "NotUnderstood", "ObjectView", "Passage", "View", "requirement"]

@@ -29,14 +29,16 @@ from kernel.prove import (
     instances,
     preservation,
     refinement,
+    source,
 )
 from kernel.prove.contracts import CONTRACTS
-from kernel.prove.evaluator import NotUnderstood
+from kernel.prove.evaluator import NotUnderstood, requirement
 from kernel.prove.goals import Goal
 from kernel.prove.hardware.obligation import Obligation
 from kernel.prove.isolation import obligations as noninterference
 from kernel.prove.lemmas import LEMMAS
 from kernel.prove.solver import PROVED, REFUTED, UNKNOWN
+from kernel.prove.stages import STAGES
 from kernel.prove.steps import INDICES, Known, Step, transitions
 
 Prove = Callable[[float, int], Iterator[Goal]]
@@ -113,22 +115,39 @@ def run(task: Task, timeout: float, seed: int = 0) -> Report:
 # Transitions.
 
 
-def _step(name: str) -> Step:
+def _step(name: str, stages: bool = False) -> Step:
     """A transition where it writes.  Of those on address spaces no way is closed beforehand: what decides there is in
     the tables, and the oracle only takes from the solver what it can use."""
     function = transitions()[name]
-    return Step(function, pruned=not INDICES.keys() & set(function.parameters))
+    return Step(function, pruned=not INDICES.keys() & set(function.parameters), stages=stages)
 
 
 def _preserved(name: str) -> Prove:
     def prove(timeout: float, seed: int) -> Iterator[Goal]:
-        step = _step(name)
+        step = _step(name, stages=True)
         if not step.state.writes: return
         yield preservation.constant(step)
+        if preservation.staged(step):
+            yield from preservation.prove_passages(step, timeout, seed)
+            return
         yield from preservation.prove(step, Known(step, timeout, seed), INVARIANTS.values())
         yield from allocator.prove_calls(step, timeout, seed)
 
     return prove
+
+
+def of_stage(module: str, name: str) -> Task:
+    """What is to be proved of a stage."""
+    says = f"{name} keeps every invariant where what it requires holds, and calls the page allocator as it may"
+
+    def prove(timeout: float, seed: int) -> Iterator[Goal]:
+        stage = source.function(module, name)
+        step = Step(stage, requires=requirement(stage))
+        yield preservation.constant(step)
+        yield from preservation.prove(step, Known(step, timeout, seed), INVARIANTS.values())
+        yield from allocator.prove_calls(step, timeout, seed)
+
+    return Task("transitions", name, "stage", says, prove)
 
 
 def _specified(name: str) -> Prove:
@@ -229,6 +248,7 @@ def _of_isolation() -> Iterator[Task]:
 def tasks() -> list[Task]:
     """Everything that is to be proved of the kernel; names are unique."""
     found = [task for name in transitions() for task in of_transition(name)]
+    found += [of_stage(module, name) for module, name in STAGES]
     found += [_of_contract(name) for name in CONTRACTS]
     found += _of_facts()
     found += _of_touched()
@@ -241,4 +261,4 @@ def tasks() -> list[Task]:
     return found
 
 
-__all__ = ["PROVED", "Outcome", "Report", "Task", "of_hardware", "of_transition", "run", "tasks", "warm"]
+__all__ = ["PROVED", "Outcome", "Report", "Task", "of_hardware", "of_stage", "of_transition", "run", "tasks", "warm"]

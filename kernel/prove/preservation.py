@@ -54,4 +54,25 @@ def prove(step: Step, known: Known, clauses: Iterable[Clause]) -> Iterator[Goal]
         yield from group
 
 
-__all__ = ["CONSTANT", "agreed", "constant", "goals_of", "prove"]
+def staged(step: Step) -> bool:
+    """True if a step writes something, and nothing but through stages."""
+    writes = [write for writes in step.state.writes.values() for write in writes]
+    return bool(writes) and all(
+        any(passage.before < write.moment <= passage.after for passage in step.passages) for write in writes
+    )
+
+
+def prove_passages(step: Step, timeout: float, seed: int = 0) -> Iterator[Goal]:
+    """Tries to prove that a step calls stages only where what they require holds."""
+    for number, passage in enumerate(step.passages):
+        goal = Goal(f"stage {number + 1}, {passage.function}: required", (), True, passage.required)
+        if passage.required is True:
+            goal.status = PROVED
+        else:
+            known = Known(step, timeout, seed)
+            known.solver.suppose(passage.condition)
+            try_together(known, [goal])
+        yield goal
+
+
+__all__ = ["CONSTANT", "agreed", "constant", "goals_of", "prove", "prove_passages", "staged"]

@@ -18,8 +18,8 @@ from kernel.prove.evaluator import NOW, Evaluation, View, truth
 from kernel.prove.goals import Goal, arbitrary, try_together
 from kernel.prove.solver import PROVED
 from kernel.prove.state import BEFORE, ROWS
-from kernel.prove.steps import Known, Step
-from kernel.prove.terms import Integer, Term, Truth, all_of, any_of, equal, read
+from kernel.prove.steps import Known, Step, parts
+from kernel.prove.terms import Integer, Term, Truth, all_of, any_of, equal, implies, negate, read
 from kernel.specs import SPECIFICATIONS
 from kernel.specs.frame import Frame
 
@@ -55,27 +55,28 @@ class Allowance:
         self.rebuilding = any_of((self.rebuilding, condition))
         self.kinds += [(condition, free, table), (condition, table, free)]
 
-    def settle(self, known: Known) -> Iterator[Goal]:
-        """Proves of each condition under which something may change that it holds, if it does: then it need not be
-        proved again for each field."""
+    def settle(self, known: Known) -> None:
+        """Proves of each condition under which something may change that it holds, if it does, or is what the
+        specification distinguishes there: then it need not be proved again for each field."""
         conditions = dict.fromkeys([
             *(condition for ways in self.fields.values() for condition, _ in ways),
             *(condition for ways in self.items.values() for condition, _, _ in ways),
             *(condition for condition, _, _ in self.kinds), self.allocating, self.rebuilding,
         ])  # fmt: skip
+        demanded = {part for condition in conditions for part in parts(condition)}
         held: dict[Truth, Truth] = {}
         for condition in sorted((c for c in conditions if isinstance(c, Term)), key=lambda c: c.number):
-            goal = Goal("condition", (), True, condition)
+            distinguished = all_of([part for part in parts(condition) if negate(part) in demanded])
+            goal = Goal("condition", (), True, implies(distinguished, condition))
             try_together(known, [goal], rounds=2, describing=False)
             if goal.status == PROVED:
-                held[condition] = True
-                known.solver.suppose(condition)
+                held[condition] = distinguished
+                known.solver.suppose(goal.after)
         for ways in self.fields.values(): ways[:] = [(held.get(c, c), id) for c, id in ways]
         for items in self.items.values(): items[:] = [(held.get(c, c), id, index) for c, id, index in items]
         self.kinds[:] = [(held.get(c, c), before, after) for c, before, after in self.kinds]
         self.allocating = held.get(self.allocating, self.allocating)
         self.rebuilding = held.get(self.rebuilding, self.rebuilding)
-        yield from ()
 
     def allows(self, key: str, ids: tuple[Integer, ...], kind_before: Integer, kind_after: Integer) -> Truth:
         """Whether a field of an object, or an item of a row, may change."""
@@ -103,8 +104,10 @@ def specified(step: Step, before: View, after: View) -> tuple[Truth, Allowance]:
 def prove(step: Step, known: Known) -> Iterator[Goal]:
     """Tries to prove that a step that writes does what its specification says, and nothing else."""
     said, allowance = specified(step, View(BEFORE), View(NOW))
-    yield from _tried(known, [Goal("specification", (), True, said)])
-    yield from allowance.settle(known)
+    specification, = _tried(known, [Goal("specification", (), True, said)])
+    yield specification
+    if specification.status == PROVED: known.solver.suppose(said)
+    allowance.settle(known)
     for table in dict.fromkeys(key.partition(".")[0] for key in step.state.writes):
         goals = [_unchanged(step, allowance, key) for key in step.state.writes if key.partition(".")[0] == table]
         yield from _tried(known, [goal for goal in goals if goal.after is not True])

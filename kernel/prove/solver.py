@@ -43,10 +43,13 @@ class Solver:
 
     def __init__(self, timeout: float = 20.0, seed: int = 0) -> None:
         self.context = z3.Context()
-        self._solver = z3.SolverFor("QF_UFLIA", ctx=self.context) if False else z3.SimpleSolver(ctx=self.context)
+        self._solver = z3.SimpleSolver(ctx=self.context)
         # Counted in what z3 does, not by the clock: an answer does not depend on what else the machine is doing.
         self._solver.set("rlimit", int(timeout * STEPS_A_SECOND))
         self._solver.set("timeout", int(timeout * 1000 * SLOWEST))
+        # The elder of z3's two simplex solvers: on page tables it answers up to ten times sooner than the one that is
+        # taken if nothing is said, and nowhere much later.
+        self._solver.set("smt.arith.solver", 2)
         if seed: self._solver.set("random_seed", seed)
         self._c = self.context.ref()
         self._int = z3core.Z3_mk_int_sort(self._c)

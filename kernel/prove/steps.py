@@ -70,8 +70,10 @@ class Step:
 
     def __init__(
         self, function: Function, contracts: bool = True, refusing: bool = False, within: bool = False,
-        pruned: bool = False,
+        pruned: bool = False, requires: Function | None = None, stages: bool = False,
     ) -> None:
+        """``requires``: what says of the state before and the arguments where it is called, if not anywhere;
+        ``stages``: whether its calls of stages are noted, with what these require."""
         self.name = function.name
         self.function = function
         self.refusing = refusing
@@ -85,10 +87,16 @@ class Step:
         self.arguments = tuple(name(parameter + own) for parameter in function.parameters[1:])
         self.state = State()
         oracle = InvariantOracle() if pruned else None
-        evaluation = Evaluation(self.state, contracts=contracts, oracle=oracle)
+        evaluation = Evaluation(self.state, contracts=contracts, oracle=oracle, stages=stages)
+        if requires is not None:
+            required = evaluation.call(requires, View(NOW), *self.arguments)
+            assert isinstance(required, (bool, Term))
+            evaluation.suppose(required)
         self.result = evaluation.call(function, View(NOW), *self.arguments)
         self.agreements = evaluation.agreements
         """The calls that were taken at their contracts, in order."""
+        self.passages = evaluation.passages
+        """The calls of stages, in order, if they are noted."""
         for digit in DIGITS: RANGES[name(digit)] = (0, 511)
         self.writing = self._writing()
         """What holds whenever it writes anything."""
