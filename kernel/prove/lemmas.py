@@ -67,10 +67,10 @@ def table_chain(k: Kernel, x: int) -> bool:
     if not live(k, x, TABLE): return True
     root = k.process[X.process].root
     if X.level == 4: return root == x and X.base == 0
-    if X.slot < 0 or X.slot >= 512: return False
+    if X.slot < 0 or X.slot >= 512 or X.parent == 0: return False
     if X.level == 3: return leads(k, root, X.slot, x) and X.parent == root and X.base == X.slot << 27
     Q = k.table[X.parent]
-    if Q.slot < 0 or Q.slot >= 512 or not leads(k, X.parent, X.slot, x): return False
+    if Q.slot < 0 or Q.slot >= 512 or Q.parent == 0 or not leads(k, X.parent, X.slot, x): return False
     if X.level == 2:
         return leads(k, root, Q.slot, X.parent) and Q.parent == root and X.base == (Q.slot << 27) + (X.slot << 18)
     R = k.table[Q.parent]

@@ -245,6 +245,7 @@ class Touching:
             if level < 4: index = remainder(index, TABLE_ENTRIES)
             ways.append(all_of((mapped, equal(at, x), equal(index, i))))
             at = other.read("table.entry", at, index)
+            mapped = all_of((mapped, differ(at, 0)))  # the walk ends where no table is
         return any_of(ways)
 
     def _emptied(self, x: Integer, i: Integer) -> Truth:
