@@ -265,6 +265,7 @@ static void start_interrupts(struct nic *nic)
 int64_t nic_wait(struct nic *nic, uint64_t nanoseconds)
 {
     uint32_t vectors = (1u << nic->options.receive_queues) - 1;
+    int64_t told;
 
     if (!nic->options.interrupts)
         return -DEVICE_EINVAL;
@@ -277,7 +278,12 @@ int64_t nic_wait(struct nic *nic, uint64_t nanoseconds)
         if (__atomic_load_n(&queue->ring[queue->index].second, __ATOMIC_ACQUIRE) & RX_DONE)
             return 0;
     }
-    return device_wait(&nic->device, nanoseconds);
+    told = device_wait(&nic->device, nanoseconds);
+    /* That the link changed stays in EICR until ones are written to it (8.2.3.5.1), and would be told of at each wait.
+     * Now, before the caller looks at the link; and all of them, so that it is seen where registers are memory. */
+    if (told > 0)
+        set(nic, EICR, CAUSES_OTHER);
+    return told;
 }
 
 /* --- The whole --- */

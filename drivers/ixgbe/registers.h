@@ -56,6 +56,7 @@ enum { /* of a queue */
 #define GPIE_MSIX (1u << 4)
 #define GPIE_AUTO_MASK (1u << 30)
 #define CAUSE_LINK (1u << 20)
+#define CAUSES_OTHER 0x7fff0000u /* than queues: they have no vectors of their own */
 #define IVAR_VALID 0x80u
 
 /* Descriptors (7.1.6, 7.2.3). */
