@@ -169,7 +169,7 @@ void ixgbe_reset(struct ixgbe *e)
     if (e->seen)
         memcpy(e->seen, e->defaults, IXGBE_BAR);
     ixgbe_link(e, e->link_after);
-    put(e, EICR, 0);
+    ixgbe_clear_causes(e, UINT32_MAX);
     e->fresh = false;
     e->pending = 0;
 }

@@ -97,7 +97,7 @@ unsigned ixgbe_reports(struct ixgbe *e, struct ixgbe_report *to, unsigned most);
 void ixgbe_events(struct ixgbe *e, const int *eventfds, uint32_t *counts);
 void ixgbe_cause(struct ixgbe *e, uint32_t bits);
 void ixgbe_raise(struct ixgbe *e, unsigned first, uint32_t vectors); /* of MSI-X, 32 from `first` on */
-uint32_t ixgbe_take_causes(struct ixgbe *e, uint32_t bits); /* the bits that were there; they are cleared */
+uint32_t ixgbe_clear_causes(struct ixgbe *e, uint32_t bits); /* those that are left */
 /* EIMS, and EIMS_EX from vector `first` on, with these bits off and then those on; the first 16 bits are the same ones.
  * What a driver reads there now. */
 uint32_t ixgbe_mask(struct ixgbe *e, uint32_t on, uint32_t off);

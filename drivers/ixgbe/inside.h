@@ -149,6 +149,7 @@ struct ixgbe {
     uint64_t pending;    /* vectors */
     uint64_t vectors;    /* that are not masked: EIMS_EX, whatever a driver has written there and nobody seen */
     uint32_t unmasked;   /* EIMS, likewise */
+    uint32_t causes;     /* EICR, likewise */
     bool fresh;          /* without MSI-X: a cause came since the last event */
     uint64_t fired[IXGBE_VECTORS];
     /* errors */

@@ -34,6 +34,21 @@ static void fire(struct ixgbe *e, unsigned vector)
     }
 }
 
+/* Puts a register where a driver reads it, unless the driver has written something that has not been seen yet. */
+static void show(struct ixgbe *e, uint32_t offset, uint32_t value)
+{
+    if (e->seen)
+        ixgbe_settle(e, offset, e->seen[offset / 4], value);
+    else
+        put(e, offset, value);
+}
+
+static void set_causes(struct ixgbe *e, uint32_t causes)
+{
+    e->causes = causes;
+    show(e, EICR, causes);
+}
+
 static void mark(struct ixgbe *e, uint8_t allocation)
 {
     unsigned vector = allocation & 63;
@@ -41,9 +56,9 @@ static void mark(struct ixgbe *e, uint8_t allocation)
     if (reg(e, GPIE) & GPIE_MSIX) {
         e->pending |= 1UL << vector;
         if (vector < 16)
-            put(e, EICR, reg(e, EICR) | 1u << vector);
+            set_causes(e, e->causes | 1u << vector);
     } else {
-        put(e, EICR, reg(e, EICR) | 1u << (vector & 15));
+        set_causes(e, e->causes | 1u << (vector & 15));
         e->fresh = true;
     }
 }
@@ -60,7 +75,7 @@ void ixgbe_cause(struct ixgbe *e, uint32_t bits)
 {
     uint8_t allocation = e->registers[IVAR_MISC + 1];
 
-    put(e, EICR, reg(e, EICR) | bits);
+    set_causes(e, e->causes | bits);
     e->fresh = true;
     for (unsigned vector = 0; vector < 16; vector++)
         if (bits >> vector & 1)
@@ -69,30 +84,17 @@ void ixgbe_cause(struct ixgbe *e, uint32_t bits)
         e->pending |= 1UL << (allocation & 63);
 }
 
-uint32_t ixgbe_take_causes(struct ixgbe *e, uint32_t bits)
+uint32_t ixgbe_clear_causes(struct ixgbe *e, uint32_t bits)
 {
-    uint32_t had = reg(e, EICR);
-
-    put(e, EICR, had & ~bits);
-    return had & bits;
+    set_causes(e, e->causes & ~bits);
+    return e->causes;
 }
 
 /* What is in EICR and was masked is told of now. */
 static void raise_again(struct ixgbe *e)
 {
-    uint32_t there = reg(e, EICR);
-
-    if (there)
-        ixgbe_cause(e, there);
-}
-
-/* Puts a register where a driver reads it, unless the driver has written something that has not been seen yet. */
-static void show(struct ixgbe *e, uint32_t offset, uint32_t value)
-{
-    if (e->seen)
-        ixgbe_settle(e, offset, e->seen[offset / 4], value);
-    else
-        put(e, offset, value);
+    if (e->causes)
+        ixgbe_cause(e, e->causes);
 }
 
 /* Where EIMS is memory its highest bit, which is reserved, is set: so that a write of what is there already is seen, after
@@ -130,7 +132,7 @@ static bool allowed(const struct ixgbe *e, unsigned vector)
 
     if (e->vectors >> vector & 1)
         return true;
-    return other & VALID && (other & 63) == vector && reg(e, EICR) & e->unmasked & OTHER_CAUSES;
+    return other & VALID && (other & 63) == vector && e->causes & e->unmasked & OTHER_CAUSES;
 }
 
 /* EITR bits 11:3 are the least time between two events, in units of 2 us at 10 Gb/s. */
@@ -152,7 +154,7 @@ static void mask_itself(struct ixgbe *e, unsigned vector)
             e->unmasked &= ~(1u << vector);
     }
     if (other & VALID && (other & 63) == vector)
-        e->unmasked &= ~(reg(e, EIAM) & reg(e, EICR) & OTHER_CAUSES);
+        e->unmasked &= ~(reg(e, EIAM) & e->causes & OTHER_CAUSES);
     show_masks(e);
 }
 
@@ -166,7 +168,7 @@ void ixgbe_raise(struct ixgbe *e, unsigned first, uint32_t vectors)
 
 static void deliver_one(struct ixgbe *e)
 {
-    uint32_t causes = reg(e, EICR) & e->unmasked;
+    uint32_t causes = e->causes & e->unmasked;
 
     if (!e->fresh || !causes || throttled(e, 0))
         return;
@@ -191,7 +193,7 @@ static void deliver_vectors(struct ixgbe *e)
         e->pending &= ~(1UL << vector);
         fire(e, vector);
         if (reg(e, EIAC) & bit)
-            put(e, EICR, reg(e, EICR) & ~bit);
+            set_causes(e, e->causes & ~bit);
         if (reg(e, GPIE) & GPIE_AUTO_MASK)
             mask_itself(e, vector);
     }

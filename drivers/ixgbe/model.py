@@ -414,12 +414,12 @@ class Ixgbe:
         gpie = self._get(address("GPIE"))
         bits = _OTHER_CAUSES if gpie & 1 << 5 else ALL  # OCD: reading clears the other causes alone
         causes = self._get(address("EICR"))
-        lib.ixgbe_take_causes(self._engine, bits)
+        lib.ixgbe_clear_causes(self._engine, bits)
         if not gpie & 1 << 4: lib.ixgbe_mask(self._engine, 0, self._get(address("EIAM")))
         return causes
 
     def _write_causes(self, _: int, before: int, value: int) -> int:
-        return before & ~value
+        return int(lib.ixgbe_clear_causes(self._engine, value))
 
     def _set_causes(self, _: int, before: int, value: int) -> int:
         lib.ixgbe_cause(self._engine, value & 0x7FFF_FFFF)

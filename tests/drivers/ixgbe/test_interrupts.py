@@ -58,6 +58,15 @@ def test_reading_causes_clears_them(trapped: Card) -> None:
     assert trapped.read(c.EICR) == 5
 
 
+def test_a_cause_that_comes_while_others_are_cleared(quiet: Card) -> None:
+    quiet.nic.cause(LSC)
+    quiet.poll()
+    quiet.write_unseen(c.EICR, 0x7FFF_0000)
+    quiet.nic.cause(1 << 3)
+    quiet.poll()
+    assert quiet.read(c.EICR) == 1 << 3
+
+
 def test_masked_causes_wait(quiet: Card) -> None:
     quiet.write(c.IVAR, 0x80)
     quiet.arrive(numbered(1))
