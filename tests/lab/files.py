@@ -26,6 +26,7 @@ BATCHES = {
             "tests/hv/test_events.py",
             "tests/hv/test_gate.py",
             "tests/hv/test_guest_memory.py",
+            "tests/hv/test_interrupt_line.py",
             "tests/hv/test_kvm.py",
             "tests/hv/test_lock.py",
             "tests/hv/test_page_tables.py",
