@@ -77,7 +77,7 @@ class LabResult:
 def run(
     files: Sequence[str],
     *,
-    timeout: float = 480,
+    timeout: float = 900,
     smp: int = 1,
     memory_mb: int = 2048,
     devices: bool = False,
