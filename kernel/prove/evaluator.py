@@ -18,7 +18,7 @@ from typing import Any, Final, Protocol
 from kernel import ledgers
 from kernel.prove import source
 from kernel.prove.contracts import CONTRACTS, INSIDE, INSIDE_LEDGERS
-from kernel.prove.source import Function
+from kernel.prove.source import CONSULTED, Function
 from kernel.prove.stages import STAGES
 from kernel.prove.state import BLANK, FIELDS, LEDGERS, NOW, NUMBERS, ROWS, TABLES, TOTALS, State
 from kernel.prove.terms import (
@@ -274,6 +274,7 @@ class Evaluation:
 
     def call(self, function: Function, *arguments: Any) -> Any:
         """What a function returns for these arguments, and its writes."""
+        CONSULTED.add((function.module, function.name))
         parameters = function.tree.args
         names = [argument.arg for argument in parameters.args]
         variables = dict(zip(names, arguments, strict=False))

@@ -54,6 +54,11 @@ def test_a_task_is_proved_if_all_its_goals_are(statuses: tuple[str, ...], expect
     assert [outcome.status for outcome in report.outcomes] == list(statuses)
     assert ("kernel.boot", "begin") in report.consulted
 
+def test_the_transition_itself_is_among_what_its_result_depends_on() -> None:
+    chosen = [task for task in obligations.tasks() if task.about == "quota_split"]
+    for task, report in run_all(chosen, 1, 20.0):
+        assert ("kernel.page_allocator", "quota_split") in report.consulted, task.name
+
 
 def test_what_cannot_be_evaluated_ends_or_hangs_is_unknown() -> None:
     def refused(timeout: float, seed: int) -> Iterator[Goal]:
