@@ -10,13 +10,13 @@ from __future__ import annotations
 
 import mmap
 import os
-import time
 from collections.abc import Iterator
 from statistics import median
 from typing import Any, Final
 
 from bench import nic_paths
 from bench.measure import Result, pinned, result, run_kvm_table
+from bench.paths import ticks_per_second
 from drivers._native import ffi, lib
 from drivers.ixgbe.model import Ixgbe, Mode
 from drivers.ixgbe.outside import IOVA
@@ -84,13 +84,6 @@ class Port:
         self.model.close()
 
 
-def ticks_per_second() -> float:
-    """Of the time-stamp counter, by the clock of 20 ms."""
-    start, ticks = time.perf_counter(), lib.nic_ticks()
-    while time.perf_counter() - start < 0.02: pass
-    return float(lib.nic_ticks() - ticks) / (time.perf_counter() - start)
-
-
 def _inline(port: Port, turns: int) -> Iterator[Result]:
     samples: dict[tuple[str, int], list[float]] = {kind: [] for kind in GOALS}
     for turn in range(turns + 1):
@@ -129,7 +122,7 @@ def measure(turns: int) -> Iterator[Result]:
         yield from _inline(port, turns)
     if len(cpus) > 1: yield from _two_cores(port, turns, (cpus[0], cpus[1]))
     port.close()
-    yield from nic_paths.measure(turns, tuple(cpus[:2]), ticks_per_second())
+    yield from nic_paths.measure(turns, tuple(cpus[:2]))
 
 
 def main(argv: list[str]) -> int:

@@ -14,10 +14,6 @@ from drivers.ixgbe.model import Ixgbe, Mode
 
 POLLS: Final = 8
 """Of the engine, each moves 64 packets at most either way."""
-CONFIGURATIONS: Final = {
-    "driver": ("driver", 32, 40), "c2": ("c2", 32, 20), "c1-b1": ("c1", 1, 1), "c1-b32": ("c1", 32, 8)
-}  # fmt: skip
-"""Bursts are of 256 packets."""
 PAPER_DRIVER: Final = 14.2
 PAPER: Final = {"c1-b1": PAPER_DRIVER / 2.3, "c1-b32": PAPER_DRIVER / 11.1}
 """From Mpps of 64 bytes on an X520, in batches of 32 for the driver, which the wire limits."""
@@ -30,8 +26,8 @@ def _lend() -> Iterator[Lent]:
         yield Lent(model, partial(model.poll, POLLS), lambda: model.errors)
 
 
-PATHS: Final = Paths("nicpaths", "nic", "a packet", CONFIGURATIONS, _lend, PAPER)
+PATHS: Final = Paths("nicpaths", "nic", "a packet", _lend, PAPER)
 one = partial(paths.one, PATHS)
 measure = partial(paths.measure, PATHS)
 
-__all__ = ["CONFIGURATIONS", "PAPER", "measure", "one"]
+__all__ = ["PAPER", "measure", "one"]

@@ -21,7 +21,7 @@ from statistics import median
 from typing import Any, Final
 
 from aerostat import Machine
-from bench import nic, nvme_paths
+from bench import nvme_paths
 from bench.built import ROOT, built
 from bench.measure import Result, pinned, ratios, result, rounds, run_kvm_table
 from drivers._native import ffi, lib
@@ -217,7 +217,7 @@ def measure(turns: int) -> Iterator[Result]:
     yield from two_cores(turns)
     yield from on_file(turns)
     yield from inside(turns)
-    yield from nvme_paths.measure(turns, tuple(sorted(os.sched_getaffinity(0)))[:2], nic.ticks_per_second())
+    yield from nvme_paths.measure(turns, tuple(sorted(os.sched_getaffinity(0)))[:2])
 
 
 def main(argv: list[str]) -> int:

@@ -15,10 +15,6 @@ from drivers.nvme.model import NvmeModel
 
 SIZE: Final = 16 << 20
 BLOCK: Final = 4096
-CONFIGURATIONS: Final = {
-    "driver": ("driver", 32, 40), "c2": ("c2", 32, 20), "c1-b1": ("c1", 1, 1), "c1-b32": ("c1", 32, 8)
-}  # fmt: skip
-"""Bursts are of 192 requests."""
 PAPER: Final = {"c2": 1.0, "c1-b32": 1.0}
 """There the disk limits all of them: reads as SPDK, writes 232,000 a second in each configuration, in batches of 32."""
 
@@ -42,8 +38,8 @@ def _lend() -> Iterator[Lent]:
         backing.close()
 
 
-PATHS: Final = Paths("nvmepaths", "disk", "a read of 4 KiB", CONFIGURATIONS, _lend, PAPER)
+PATHS: Final = Paths("nvmepaths", "disk", "a read of 4 KiB", _lend, PAPER)
 one = partial(paths.one, PATHS)
 measure = partial(paths.measure, PATHS)
 
-__all__ = ["CONFIGURATIONS", "PAPER", "measure", "one"]
+__all__ = ["PAPER", "measure", "one"]

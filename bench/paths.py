@@ -13,6 +13,7 @@ from __future__ import annotations
 import contextlib
 import os
 import tempfile
+import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
@@ -29,6 +30,10 @@ from hv.vcpu import Vcpu
 
 HOST: Final = 0x2000
 TURN, TIME, QUIET, RUNNING = range(4)
+CONFIGURATIONS: Final = {
+    "driver": ("driver", 32, 40), "c2": ("c2", 32, 20), "c1-b1": ("c1", 1, 1), "c1-b32": ("c1", 32, 8)
+}  # fmt: skip
+"""By name: what the program is told, the batch, and bursts (of 256 packets, of 192 requests)."""
 
 
 @dataclass(frozen=True)
@@ -52,8 +57,6 @@ class Paths:
     name: str
     """Of the device, to the program."""
     unit: str
-    configurations: Mapping[str, tuple[str, int, int]]
-    """By name: what the program is told, the batch, and bursts."""
     lend: Callable[[], AbstractContextManager[Lent]]
     paper: Mapping[str, float]
     """Times ``driver`` that an item takes there, as far as it says."""
@@ -61,7 +64,7 @@ class Paths:
 
 def one(paths: Paths, configuration: str, cpus: tuple[int, ...]) -> tuple[float, float]:
     """Cycles an item, and nanoseconds of an exit."""
-    words, batch, bursts = paths.configurations[configuration]
+    words, batch, bursts = CONFIGURATIONS[configuration]
     cores = 2 if configuration == "c2" else 1
     exits: list[float] = []
     with tempfile.TemporaryFile() as output, Machine("64M", cores=cores) as machine, paths.lend() as lent:
@@ -94,9 +97,17 @@ def one(paths: Paths, configuration: str, cpus: tuple[int, ...]) -> tuple[float,
     return int(said[1]) / int(said[3]), exits[0]
 
 
-def measure(paths: Paths, turns: int, cpus: tuple[int, ...], ticks_per_second: float) -> Iterator[Result]:
+def ticks_per_second() -> float:
+    """Of the time-stamp counter, by the clock of 20 ms."""
+    start, ticks = time.perf_counter(), lib.nic_ticks()
+    while time.perf_counter() - start < 0.02: pass
+    return float(lib.nic_ticks() - ticks) / (time.perf_counter() - start)
+
+
+def measure(paths: Paths, turns: int, cpus: tuple[int, ...]) -> Iterator[Result]:
     """All four, in turns."""
-    names = [name for name in paths.configurations if name != "c2" or len(cpus) > 1]
+    rate = ticks_per_second()
+    names = [name for name in CONFIGURATIONS if name != "c2" or len(cpus) > 1]
     found: dict[str, list[tuple[float, float]]] = {name: [] for name in names}
     trips = []
     for turn in range(turns + 1):
@@ -105,7 +116,7 @@ def measure(paths: Paths, turns: int, cpus: tuple[int, ...], ticks_per_second: f
             sample = one(paths, name, cpus)
             if turn: found[name].append(sample)
     driver = [cycles for cycles, _ in found["driver"]]
-    pair = [2 * ns * 1e-9 * ticks_per_second for name in names for _, ns in found[name]]
+    pair = [2 * ns * 1e-9 * rate for name in names for _, ns in found[name]]
     yield result(f"{paths.program}: an exit pair", pair, "cycles")
     for name in names:
         cycles = [sample for sample, _ in found[name]]
@@ -114,10 +125,10 @@ def measure(paths: Paths, turns: int, cpus: tuple[int, ...], ticks_per_second: f
         elif name != "driver": note += "; the paper has no number"
         if name == "c2": note += f"; ping-pong {min(trips):.0f} .. {max(trips):.0f} cycles"
         yield result(f"in the machine: {name}", cycles, "cycles", note=note)
-    batch = paths.configurations["c1-b32"][1]
-    bound = [cycles * batch / (alone * batch + 2 * ns * 1e-9 * ticks_per_second)
+    batch = CONFIGURATIONS["c1-b32"][1]
+    bound = [cycles * batch / (alone * batch + 2 * ns * 1e-9 * rate)
              for (cycles, ns), alone in zip(found["c1-b32"], driver, strict=True)]  # fmt: skip
     yield result("c1-b32 / (a batch of driver + an exit pair)", bound, "x", 2.0)
 
 
-__all__ = ["Lent", "Paths", "measure", "one"]
+__all__ = ["CONFIGURATIONS", "Lent", "Paths", "measure", "one", "ticks_per_second"]

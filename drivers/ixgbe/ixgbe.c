@@ -23,7 +23,7 @@ static struct nic nic;
 static struct nic_packet packets[NIC_BATCH];
 static struct {
     unsigned batch, size, queues;
-    uint64_t patience, look; /* ticks: until it gives up, between looks whether the device is still there */
+    uint64_t patience; /* ticks */
     bool interrupts;
 } how = {.batch = 32, .size = 60, .queues = 1};
 
@@ -57,7 +57,7 @@ static bool go_on(uint64_t last)
     static uint64_t looked;
     uint64_t now = device_ticks();
 
-    if (now - looked > how.look) {
+    if (now - looked > 10000 * nic.device.per_us) {
         looked = now;
         if (nic_gone(&nic))
             return false;
@@ -280,7 +280,6 @@ int main(int argc, char **argv)
     if (result)
         return say_failed(argv[1], result);
     how.patience = seconds * 1000000 * device.per_us;
-    how.look = 10000 * device.per_us;
     result = nic_open(&nic, &device, &options);
     if (result) {
         device_close(&device);

@@ -114,7 +114,7 @@ class Stored:
         return next((value for at, value in reversed(self.stores) if at.eq(PLACE)), BEFORE)
 
 
-class Frames(TableFrames):
+class _Frames(TableFrames):
     """The frames of a machine whose memory is not known."""
 
     def __init__(self, machine: Machine) -> None:
@@ -122,7 +122,7 @@ class Frames(TableFrames):
         self._frames = cast("dict[int, int]", _FrameOf())
         self._giant_entries = machine.giant_entries
         self.stand_ins = {}
-        if machine.stood_in: self.stand_ins[TABLE_ID, cast(int, INDEX_WORD)] = cast(int, Word(STAND_IN, LAST_PAGE))
+        if machine.stood_in: self.stand_ins[TABLE_ID, cast(int, _INDEX)] = cast(int, Word(STAND_IN, LAST_PAGE))
 
     def _take(self) -> int:
         return cast(int, Word(STAND_IN, LAST_PAGE))
@@ -138,10 +138,10 @@ class _FrameOf:
         return Word(FRAME if table is TABLE_ID else TARGET_FRAME, LAST_PAGE)
 
 
-INDEX_WORD: Final = Word(INDEX, TABLE_ENTRIES - 1)
+_INDEX: Final = Word(INDEX, TABLE_ENTRIES - 1)
 
 
-class Pages:
+class _Pages:
     """What pages are: the one the entry leads to, and the one it led to."""
 
     def __init__(self, target: Word) -> None:
@@ -152,7 +152,7 @@ class Pages:
         return SimpleNamespace(kind=pick(Word(PAGE_BEFORE_KIND), (*PAGES_OF, FREE)))
 
 
-class Freed:
+class _Freed:
     """The pages whose kind this transition changes."""
 
     def __contains__(self, page: object) -> bool:
@@ -167,19 +167,20 @@ NO_DEVICES: Final = cast(
 EffectLayer = Callable[[Any, TableFrames], Effects]
 
 
-def effects_of(k: Any, frames: TableFrames) -> Effects:
-    """The effect layer of a machine with this kernel and these frames."""
+def effects_of(k: Any, frames: TableFrames, devices: Devices = NO_DEVICES) -> Effects:
+    """The effect layer of a machine with this kernel, these frames and devices."""
     gate = SimpleNamespace(system_pml4_entry=lambda: 0)
-    return Effects(k, cast(GuestMemory, None), frames, cast(Gate, gate), cast(Any, None), NO_DEVICES)
+    return Effects(k, cast(GuestMemory, None), frames, cast(Gate, gate), cast(Any, None), devices)
 
 
-def _carried_out(machine: Machine, layer: EffectLayer) -> Stored:
+def carried_out(machine: Machine, layer: EffectLayer) -> Stored:
+    """What an entry is, when it was carried out."""
     target = Word(TARGET, LAST_PAGE)
-    table = SimpleNamespace(entry={INDEX_WORD: target}, permission={INDEX_WORD: Word(PERMISSION)})
-    k = SimpleNamespace(table={TABLE_ID: table}, page=Pages(target))
-    frames = Frames(machine)
+    table = SimpleNamespace(entry={_INDEX: target}, permission={_INDEX: Word(PERMISSION)})
+    k = SimpleNamespace(table={TABLE_ID: table}, page=_Pages(target))
+    frames = _Frames(machine)
     effects = layer(k, frames)
-    effects._write_entries({(TABLE_ID, cast(int, INDEX_WORD)): None}, cast("dict[int, int]", Freed()))
+    effects._write_entries({(TABLE_ID, cast(int, _INDEX)): None}, cast("dict[int, int]", _Freed()))
     dropped = tuple((cast(Word, page).vector, count) for page, count in effects._drops)
     return Stored(tuple(cast(Memory, frames._words).stores), bool(frames.stand_ins), dropped)
 
@@ -243,7 +244,7 @@ def known(machine: Machine, layer: EffectLayer = effects_of) -> list[z3.BoolRef]
 @cache
 def runs(machine: Machine, layer: EffectLayer = effects_of) -> tuple[Way[Stored], ...]:
     """All ways of carrying out an entry."""
-    return tuple(ways(lambda: _carried_out(machine, layer), known(machine, layer)))
+    return tuple(ways(lambda: carried_out(machine, layer), known(machine, layer)))
 
 
 @cache
@@ -253,7 +254,7 @@ def content(giant_entries: bool, layer: EffectLayer = effects_of) -> z3.BitVecRe
     machine = Machine(giant_entries, False)
     empty = [*anywhere(), BEFORE == 0, PAGE_BEFORE_FREED]
     merged: z3.BitVecRef | None = None
-    for way in ways(lambda: _carried_out(machine, layer), empty):
+    for way in ways(lambda: carried_out(machine, layer), empty):
         word = z3.simplify(z3.substitute(way.result.word, (BEFORE, z3.BitVecVal(0, 64))))
         merged = word if merged is None else z3.If(way.condition, word, merged)
     assert merged is not None

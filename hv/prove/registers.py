@@ -18,30 +18,23 @@ import z3
 from abi.layout import DATA_LIMIT, DEVICES_BASE, PAGE_SHIFT, PAGE_SIZE, TABLES_BASE
 from hv.devices import Devices
 from hv.effects import Effects
-from hv.gate import Gate
-from hv.guest_memory import GuestMemory
 from hv.page_tables import ADDRESS_MASK, TableFrames
 from hv.prove.entries import (
     BEFORE,
     FRAME,
     INDEX,
-    INDEX_WORD,
     KIND,
-    LAST_PAGE,
     PAGE_BEFORE_FREED,
     PERMISSION,
     PLACE,
-    TABLE_ID,
     TARGET,
-    Frames,
-    Freed,
     Machine,
-    Pages,
     Stored,
     anywhere,
+    carried_out,
     effects_of,
 )
-from hv.prove.vectors import Memory, Way, Word, ways
+from hv.prove.vectors import Way, Word, ways
 from hv.prove.walking import ADDRESS, ENTRIES, WIDTH, Walker, cr3, known, load
 from hv.register_pages import MOST_PAGES, PLACES, Mapping, place_of
 from kernel.objects import MAPPED
@@ -57,12 +50,6 @@ PLACED: Final = z3.BitVec("place", 64)
 PAGE: Final = z3.BitVec("page", 64)
 
 RegisterLayer = Callable[[Any, TableFrames, Devices], Effects]
-
-
-def register_layer(k: Any, frames: TableFrames, devices: Devices) -> Effects:
-    """The effect layer of a machine with this kernel, these frames and these devices."""
-    gate = SimpleNamespace(system_pml4_entry=lambda: 0)
-    return Effects(k, cast(GuestMemory, None), frames, cast(Gate, gate), cast(Any, None), devices)
 
 
 class _Leads:
@@ -87,16 +74,9 @@ class Led:
 def _carried_out(layer: RegisterLayer) -> Led:
     told: list[Any] = []
     registers = SimpleNamespace(frames=_Leads(), next_address=0, dropped=told.append)
-    target = Word(TARGET, LAST_PAGE)
-    table = SimpleNamespace(entry={INDEX_WORD: target}, permission={INDEX_WORD: Word(PERMISSION)})
-    frames = Frames(Machine(giant_entries=True, stood_in=False))
-    effects = layer(
-        SimpleNamespace(table={TABLE_ID: table}, page=Pages(target)), frames,
-        cast(Devices, SimpleNamespace(registers=registers)),
-    )  # fmt: skip
-    effects._write_entries({(TABLE_ID, cast(int, INDEX_WORD)): None}, cast("dict[int, int]", Freed()))
-    dropped = tuple((cast(Word, page).vector, count) for page, count in effects._drops)
-    stored = Stored(tuple(cast(Memory, frames._words).stores), bool(frames.stand_ins), dropped)
+    devices = cast(Devices, SimpleNamespace(registers=registers))
+    machine = Machine(giant_entries=True, stood_in=False)
+    stored = carried_out(machine, lambda k, frames: layer(k, frames, devices))
     return Led(stored, tuple(address.vector for address in told))
 
 
@@ -111,12 +91,12 @@ def led() -> list[z3.BoolRef]:
 
 
 @cache
-def runs(layer: RegisterLayer = register_layer) -> tuple[Way[Led], ...]:
+def runs(layer: RegisterLayer = effects_of) -> tuple[Way[Led], ...]:
     """All ways of carrying out such an entry."""
     return tuple(ways(lambda: _carried_out(layer), led()))
 
 
-def content(layer: RegisterLayer = register_layer) -> z3.BitVecRef:
+def content(layer: RegisterLayer = effects_of) -> z3.BitVecRef:
     """The word of such an entry.  (That it is the same whatever was there before is part of registers.entry.)"""
     merged: z3.BitVecRef | None = None
     for way in runs(layer):
@@ -143,7 +123,7 @@ def _of_all_ways(layer: RegisterLayer, claim: Callable[[Led], z3.BoolRef]) -> Pr
     return lambda timeout, seed: all_proved(verdicts(timeout, seed))
 
 
-def entry(layer: RegisterLayer = register_layer) -> Prove:
+def entry(layer: RegisterLayer = effects_of) -> Prove:
     """An entry of a page of registers leads to them and to nothing else, in no way that the kernel does not permit;
     nothing is fetched there to be executed, and how they are cached is left to the host."""
 
@@ -162,7 +142,7 @@ def entry(layer: RegisterLayer = register_layer) -> Prove:
     return _of_all_ways(layer, claim)
 
 
-def dropped(layer: RegisterLayer = register_layer) -> Prove:
+def dropped(layer: RegisterLayer = effects_of) -> Prove:
     """Where an entry changes that led to registers, RegisterPages is told to drop what is remembered of them; where it
     led to memory, the translations of that are dropped, or it is freed."""
 
@@ -208,7 +188,7 @@ def addresses(of: Callable[[Mapping, Any], Any] = Mapping.page_address) -> Prove
     return prove
 
 
-def access(layer: RegisterLayer = register_layer, walker: Walker = walk) -> Prove:
+def access(layer: RegisterLayer = effects_of, walker: Walker = walk) -> Prove:
     """At every address where the kernel maps a page that leads to registers, programs reach these and nothing else, as
     the kernel permits, and execute nothing; ring 0 finds nothing that they do not."""
     first = ENTRIES[3]

@@ -68,8 +68,6 @@ from kernel.touched import ITEM_OF, KINDS
 
 ROUNDS: Final = 3
 """How many times what is known around what was read last is added."""
-LINKS: Final = 3
-"""The same of invariants that follow from others."""
 MOST: Final = 100
 """Fields seen beyond which no more is looked around."""
 
@@ -177,14 +175,29 @@ class _Known:
         """What was seen of the objects that are looked at."""
         return [place for place in self.seen if not place[0].startswith("ledger.") and place[1][0] in self._objects]
 
-    def passed(self) -> None:
-        """Supposes that what the check evaluates because of writes to the fields seen holds in the other state."""
+    def begin(self, truths: list[Truth]) -> None:
+        """What the clause says of both states."""
+        self.see(places(truths))
+
+    def follow(self, turn: int) -> None:
+        """Supposes what is known around what was read, from the second time on."""
+        if not turn: return
+        self.widen()
+        self.look()
+        self.look()  # what these clauses read of the same objects has clauses of its own
+        self.passed()
+        self.counted()
+        self.around()
+
+    def passed(self, whatever: bool = False) -> None:
+        """Supposes that what the check evaluates because of writes to the fields seen, ``whatever`` a clause reads of
+        them, holds in the other state."""
         near = self.near()
         for (clause, ids), held in self._passing.items():
             touching = Touching(self.other, clause, ids, self.seen)
             ways = [
                 all_of((self.other.changed(place), touching.by(place))) for place in near
-                if place[0] in ("page.kind", "page.owner") or clause.reads(*place[0].split("."))
+                if whatever or place[0] in ("page.kind", "page.owner") or clause.reads(*place[0].split("."))
             ]
             self.solver.suppose(implies(any_of(ways), held))
 
@@ -216,8 +229,7 @@ class _Chained(_Known):
         )
 
     def begin(self, truths: list[Truth]) -> None:
-        """What the clause says of both states."""
-        self.see(places(truths))
+        super().begin(truths)
         self._latest = [*truths, *(term for of, ids in self.near() for term in self.other.both(of, *ids))]
         walked = [ids for of, ids in self.near() if of == "table.entry" and not _of_other(ids)]
         if self._clause.domain == ("process.map_page",):
@@ -227,7 +239,7 @@ class _Chained(_Known):
             first = self._freed if of == "page.kind" else self._first
             first += [(clause, ids[:1]) for table in tables for clause in OBJECT_CLAUSES.get(table, ())]
 
-    def follow(self) -> None:
+    def follow(self, turn: int) -> None:
         """Supposes the invariants that are used, of what was read last."""
         found = [*self._here(), *self._in_other()]
         self._first.clear()
@@ -240,10 +252,7 @@ class _Chained(_Known):
     def watch(self) -> None:
         """And that what the check evaluates for them holds."""
         super().watch()
-        for (clause, ids), held in self._passing.items():
-            touching = Touching(self.other, clause, ids, self.seen)
-            ways = [all_of((self.other.changed(place), touching.by(place))) for place in self.near()]
-            self.solver.suppose(implies(any_of(ways), held))
+        self.passed(whatever=True)
 
     def near(self) -> list[Place]:
         """What was seen."""
@@ -370,26 +379,16 @@ def _proved(clause: Clause, timeout: float, seed: int) -> Goal:
     RANGES.update(RANGES_OF_DIGITS)
     for digit in DIGITS: RANGES[name(digit)] = (0, 511)
     ids = arbitrary(clause.domain)
-    chained = clause.name in LATER
-    known = _Chained(clause, ids, timeout, seed) if chained else _Known(clause, ids, timeout, seed)
+    known = (_Chained if clause.name in LATER else _Known)(clause, ids, timeout, seed)
     before, after = substitute(template(clause), dict(zip(PLACES, ids, strict=False))), known.other.holds(clause, *ids)
     goal = Goal(clause.name, ids, before, after)
     for digit in DIGITS: known.solver.suppose(all_of((at_most(0, name(digit)), at_most(name(digit), 511))))
     known.solver.suppose(before)
     known.solver.suppose(negate(after))
-    if isinstance(known, _Chained): known.begin([before, after])
-    else: known.see(places([before, after]))
-    for turn in range(LINKS if chained else ROUNDS):
+    known.begin([before, after])
+    for turn in range(ROUNDS):
         if turn and len(known.seen) > MOST: break
-        if isinstance(known, _Chained):
-            known.follow()
-        elif turn:
-            known.widen()
-            known.look()
-            known.look()  # what these clauses read of the same objects has clauses of its own
-            known.passed()
-            known.counted()
-            known.around()
+        known.follow(turn)
         known.watch()
         goal.status = known.solver.consistent()
         if goal.status == PROVED: break

@@ -31,19 +31,6 @@ def test_operations_in_progress_with_a_thread_and_without() -> None:
 
 
 @pytest.mark.kvm
-@pytest.mark.parametrize("configuration", list(nvme_paths.CONFIGURATIONS))
-def test_every_configuration_reads(configuration: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Two processes in two containers as well: the application finds each block that it asked for."""
-    words, batch, _ = nvme_paths.CONFIGURATIONS[configuration]
-    monkeypatch.setitem(nvme_paths.CONFIGURATIONS, configuration, (words, batch, 1))
-    cpus = tuple(sorted(os.sched_getaffinity(0)))[:2]
-    if configuration == "c2" and len(cpus) < 2: pytest.skip("this process may use one CPU only")
-    cycles, exit_ns = nvme_paths.one(configuration, cpus)
-    assert cycles > 0
-    assert exit_ns > 0
-
-
-@pytest.mark.kvm
 def test_another_block_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(nvme_paths, "number_of", lambda block: block + (block == 1000))
     cpus = tuple(sorted(os.sched_getaffinity(0)))[:2]
