@@ -17,7 +17,7 @@
 /* cffi: begin */
 #define DISK_QUEUES 8
 #define DISK_DEPTH 256   /* entries of a queue; one less can be in progress */
-#define DISK_ATTEMPTS 3
+#define DISK_ATTEMPTS 6
 
 enum disk_operation { DISK_READ, DISK_WRITE, DISK_FLUSH, DISK_ZERO, DISK_DISCARD };
 

@@ -161,7 +161,7 @@ def test_what_always_fails_ends_with_an_error(make_outside: MakeOutside) -> None
 def test_what_is_never_answered_ends_with_an_error(make_outside: MakeOutside) -> None:
     done = make_outside(faults=Faults(lost=1.0)).run("-t", "300", "flush")
     assert (done.returncode, done.stdout.splitlines()[0]) == (1, "flush: error 110")
-    assert "aborts 3" in done.stdout
+    assert "aborts 6" in done.stdout
 
 
 @pytest.mark.parametrize("options", ["", "-i"])
