@@ -50,16 +50,17 @@ def ixgbe(options: argparse.Namespace, stopped: threading.Event) -> int:
     """Runs the model of the 82599 until ``stopped``."""
     from aerostat.sizes import parse_size
     from drivers._native import ffi, lib
-    from drivers.ixgbe import wires
+    from drivers.ixgbe.eeprom import parse_mac
     from drivers.ixgbe.model import Ixgbe, Mode
     from drivers.ixgbe.registers import BAR_SIZE
+    from drivers.ixgbe.wires import Connections
     from drivers.model.faults import Faults
     from drivers.model.files import SharedFiles
 
     files = SharedFiles.open(
         options.bar, options.dma, options.interrupts, bar_size=BAR_SIZE, memory_size=parse_size(options.dma_size)
     )
-    mac = bytes.fromhex(options.mac.replace(":", ""))
+    mac = parse_mac(options.mac)
     model = Ixgbe(
         Mode.MEMORY, mac=mac, device_id=options.device_id, link_at_reset=not options.link_by_restart,
         link_delay=None if options.link_delay < 0 else options.link_delay, registers=files.registers,
@@ -68,12 +69,9 @@ def ixgbe(options: argparse.Namespace, stopped: threading.Event) -> int:
     )  # fmt: skip
     try:
         model.map(options.dma_base, int(ffi.cast("uintptr_t", ffi.from_buffer(files.memory))), len(files.memory), True)
-        if options.tap: wires.tap(model, options.tap)
-        if options.interface: wires.interface(model, options.interface)
-        if options.record: wires.record(model, options.record)
-        frames = wires.read_pcap(options.play) if options.play else []
-        if options.generate: frames = [bytes(range(14)).ljust(options.generate, b"\0")]
-        if frames: wires.feed(model, frames, times=options.times, storm=options.storm)
+        Connections(
+            options.tap, options.interface, options.record, options.play, options.generate, options.times, options.storm
+        ).make(model)
         # Drivers give a reset some microseconds (DPDK: ten): the engine does not sleep, unless it is told to.
         model.start(idle=options.idle * 1e-6)
         print(f"ready: {':'.join(f'{byte:02x}' for byte in mac)}", flush=True)
@@ -117,10 +115,12 @@ def add_command(
     card.add_argument(
         "--device-id", type=lambda text: int(text, 0), default=0x10FB, metavar="ID", help="default 0x10FB, with SFP+"
     )
-    card.add_argument("--tap", metavar="NAME", help="connect it to this TAP device, made if it is not there")
-    card.add_argument("--interface", metavar="NAME", help="connect it to this network interface, as one of a veth pair")
-    card.add_argument("--record", metavar="FILE", help="write what is sent to a pcap file")
-    card.add_argument("--play", metavar="FILE", help="frames of a pcap file arrive")
+    for name, kind, what in (
+        ("--tap", "NAME", "connect it to this TAP device, made if it is not there"),
+        ("--interface", "NAME", "connect it to this network interface, as one of a veth pair"),
+        ("--record", "FILE", "write what is sent to a pcap file"), ("--play", "FILE", "frames of a pcap file arrive"),
+    ):  # fmt: skip
+        card.add_argument(name, default="", metavar=kind, help=what)
     card.add_argument("--generate", type=int, default=0, metavar="BYTES", help="frames of so many bytes arrive")
     card.add_argument("--times", type=int, default=0, metavar="N", help="how often those do (default 0: for ever)")
     card.add_argument("--storm", action="store_true", help="they do not wait for descriptors")

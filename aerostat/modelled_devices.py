@@ -66,6 +66,8 @@ def nvme(given: Mapping[str, str]) -> Device:
     entries, ready_ms = options.take("entries", int, 1024), options.take("ready_ms", float, 0.0)
     fast, faults = options.flag("fast"), options.faults()
     options.end()
+    if size and not file: raise ValueError("nvme: size is that of a file: name one, or give memory=SIZE")
+    if file and "memory" in given: raise ValueError("nvme: a namespace is in a file or in memory, not both")
 
     class OnBacking(NvmeModel):
         def close(self) -> None:
@@ -85,15 +87,29 @@ def nvme(given: Mapping[str, str]) -> Device:
 
 def ixgbe(given: Mapping[str, str]) -> Device:
     """An 82599 (``drivers.ixgbe.model``).  ``mode``: conformance (all registers trapped) or fast; ``mac``: as
-    02:82:59:90:00:01; ``link_delay``: seconds until the link is up."""
+    02:82:59:90:00:01; ``link_delay``: seconds until the link is up.  What its port is connected to
+    (``drivers.ixgbe.wires.Connections``): ``tap``, ``interface``, ``record``, ``play``, ``generate``, ``times``,
+    ``storm=yes``; nothing arrives without one of these."""
+    from drivers.ixgbe.eeprom import parse_mac
     from drivers.ixgbe.model import Ixgbe, Mode
+    from drivers.ixgbe.wires import Connections
 
     options = Options("ixgbe", given)
     mode = options.take("mode", Mode, Mode.TRAPPED)
-    mac = options.take("mac", lambda text: bytes.fromhex(text.replace(":", "")), b"\x02\x82\x59\x90\x00\x01")
+    mac = options.take("mac", parse_mac, b"\x02\x82\x59\x90\x00\x01")
     delay, faults = options.take("link_delay", float, 0.0), options.faults()
+    connections = Connections(
+        tap=options.take("tap", str, ""), interface=options.take("interface", str, ""),
+        record=options.take("record", str, ""), play=options.take("play", str, ""),
+        generate=options.take("generate", int, 0), times=options.take("times", int, 0), storm=options.flag("storm"),
+    )  # fmt: skip
     options.end()
     made = Ixgbe(mode, mac=mac, link_delay=delay, faults=faults)
+    try:
+        connections.make(made)
+    except BaseException:
+        made.close()
+        raise
     made.start()
     return made
 

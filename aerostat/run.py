@@ -54,7 +54,9 @@ def run(options: Namespace) -> int:
         from aerostat.device_kinds import split_name
 
         try:
-            for argument in options.devices: split_name(argument)
+            names = [split_name(argument)[1] for argument in options.devices]
+            for name in names:
+                if names.count(name) > 1: raise ValueError(f"--device ...={name}: two devices of one name")
         except ValueError as error:
             complain(str(error))
             return USAGE
@@ -114,10 +116,14 @@ def _run_in(
     program: Program | None = None
     printer: Printer | None = None
     try:
+        try:
+            devices = _devices(machine, options.devices)
+        except ValueError as error:  # options of a model, or what they name
+            complain(str(error))
+            return USAGE
         program = machine.load(
-            path, [options.program, *options.arguments], environment(options.env), cwd=options.cwd,
-            devices=_devices(machine, options.devices),
-        )  # fmt: skip
+            path, [options.program, *options.arguments], environment(options.env), cwd=options.cwd, devices=devices
+        )
         if not gc.isenabled():  # a process of the command's own: what start-up made stays, nobody need look at it again
             gc.freeze()
             gc.enable()

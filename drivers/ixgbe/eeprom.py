@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from array import array
 from typing import Final
 
@@ -9,6 +10,13 @@ WORDS: Final = 8192
 CHECKSUM_AT: Final = 0x3F
 SUM: Final = 0xBABA
 """What words 0 to 3F add up to, with the sections that pointers 03 to 0E name; there are none here."""
+
+
+def parse_mac(text: str) -> bytes:
+    """``02:82:59:90:00:01`` as 6 bytes.  ValueError for other words."""
+    if re.fullmatch(r"([0-9a-f]{2}:){5}[0-9a-f]{2}", text, re.IGNORECASE) is None:
+        raise ValueError(f"{text!r} is no MAC address: write six bytes, such as 02:82:59:90:00:01")
+    return bytes.fromhex(text.replace(":", ""))
 
 
 class Eeprom:
@@ -41,4 +49,4 @@ class Eeprom:
         if 0 <= word < WORDS: self.words[word] = value
 
 
-__all__ = ["CHECKSUM_AT", "SUM", "WORDS", "Eeprom"]
+__all__ = ["CHECKSUM_AT", "SUM", "WORDS", "Eeprom", "parse_mac"]

@@ -1,5 +1,5 @@
 """What a modelled 82599's port is connected to: frames from a list or a pcap file, a pcap file of what is sent, a TAP
-device, a network interface, another model.  Several at once are possible: what is sent goes to all of them.
+device or network interface, another model.  Several at once are possible: what is sent goes to all of them.
 
 What a connection opens is closed with the model.
 """
@@ -11,6 +11,7 @@ import os
 import socket
 import struct
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
@@ -19,6 +20,7 @@ from drivers.ixgbe.model import Ixgbe
 
 SHORTEST: Final = 60
 LONGEST: Final = int(lib.IXGBE_FRAME)
+_IFNAMSIZ: Final = 16
 _TUNSETIFF, _IFF_TAP, _IFF_NO_PI = 0x400454CA, 0x0002, 0x1000
 _ETH_P_ALL, _SOL_PACKET, _ADD_MEMBERSHIP, _IGNORE_OUTGOING, _PROMISCUOUS = 3, 263, 1, 23, 1
 _MICROSECONDS, _NANOSECONDS, _ETHERNET = 0xA1B2C3D4, 0xA1B23C4D, 1
@@ -87,7 +89,10 @@ def record(model: Ixgbe, path: str | Path) -> None:
 
 
 def tap(model: Ixgbe, name: str) -> None:
-    """Connects it to a TAP device, which is made if it is not there.  OSError: not allowed, or in use."""
+    """Connects it to a TAP device, which is made if it is not there.  OSError: not allowed, or in use.  ValueError: no
+    interface can have this name."""
+    if not 0 < len(name.encode()) < _IFNAMSIZ:
+        raise ValueError(f"{name!r} is no name of an interface: 1 to {_IFNAMSIZ - 1} bytes")
     file = os.open("/dev/net/tun", os.O_RDWR | os.O_NONBLOCK | os.O_CLOEXEC)
     try:
         fcntl.ioctl(file, _TUNSETIFF, struct.pack("16sH22x", name.encode(), _IFF_TAP | _IFF_NO_PI))
@@ -99,17 +104,47 @@ def tap(model: Ixgbe, name: str) -> None:
 
 def interface(model: Ixgbe, name: str) -> None:
     """Connects it to a network interface (AF_PACKET), promiscuous: what comes in there arrives, what is sent leaves
-    there.  OSError: not allowed, or no such interface."""
+    there.  OSError: not allowed, or no such interface, which the error names."""
     raw = socket.socket(socket.AF_PACKET, socket.SOCK_RAW | socket.SOCK_NONBLOCK, socket.htons(_ETH_P_ALL))
     try:
         raw.setsockopt(_SOL_PACKET, _IGNORE_OUTGOING, 1)
         raw.bind((name, _ETH_P_ALL))
         request = struct.pack("iHH8s", socket.if_nametoindex(name), _PROMISCUOUS, 0, b"")
         raw.setsockopt(_SOL_PACKET, _ADD_MEMBERSHIP, request)
-    except OSError:
+    except OSError as error:
         raw.close()
-        raise
+        raise OSError(error.errno, os.strerror(error.errno or 0), name) from None
     _connect(model, raw.detach())
+
+
+@dataclass(frozen=True)
+class Connections:
+    """What a port is connected to, by words: empty ones and 0 for what is not there."""
+
+    tap: str = ""
+    interface: str = ""
+    record: str = ""
+    """A pcap file of what is sent."""
+    play: str = ""
+    """A pcap file, whose frames arrive."""
+    generate: int = 0
+    """Instead of these: frames of so many bytes, to 00:01:02:03:04:05."""
+    times: int = 0
+    """How often those do; 0: for ever."""
+    storm: bool = False
+    """They do not wait for descriptors."""
+
+    def make(self, model: Ixgbe) -> None:
+        """Connects it.  OSError and ValueError as the functions for each of these."""
+        if self.play and self.generate: raise ValueError("frames of a file or generated ones arrive, not both")
+        if self.tap and self.interface: raise ValueError("a TAP device or an interface is at its cable, not both")
+        if self.times < 0: raise ValueError(f"frames arrive {self.times} times")
+        frames = read_pcap(self.play) if self.play else []
+        if self.generate: frames = [bytes(range(14)).ljust(self.generate, b"\0")]
+        if self.tap: tap(model, self.tap)
+        if self.interface: interface(model, self.interface)
+        if self.record: record(model, self.record)
+        if frames: feed(model, frames, times=self.times, storm=self.storm)
 
 
 def _connect(model: Ixgbe, file: int) -> None:
@@ -132,4 +167,4 @@ def join(one: Ixgbe, other: Ixgbe) -> None:
     other.disconnects.append(cut)
 
 
-__all__ = ["capture", "fed", "feed", "interface", "join", "read_pcap", "record", "sent", "tap"]
+__all__ = ["Connections", "capture", "fed", "feed", "interface", "join", "read_pcap", "record", "sent", "tap"]

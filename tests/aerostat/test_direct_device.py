@@ -84,10 +84,28 @@ def test_what_names_no_device(argument: str) -> None:
 @pytest.mark.parametrize(("what", "said"), [
     ("nvme:memroy=1M", "there is no option 'memroy': block, entries"), ("nvme:memory=lots", "is not a size"),
     ("nvme:block=100", "it is 512 or 4096"), ("nvme:fast=maybe", "write yes or no"), ("nvme:queues=x", "queues=x"),
-    ("ixgbe:mode=slow", "mode=slow"), ("nvme:faults=late=2", "probabilities"),
+    ("ixgbe:mode=slow", "mode=slow"), ("nvme:faults=late=2", "probabilities"), ("nvme:size=1G", "that of a file"),
+    ("nvme:file=x,memory=1M", "not both"), ("ixgbe:mac=0282:59:90:00:01", "write six bytes"),
+    ("ixgbe:generate=5000000", "14 to 15872"), ("ixgbe:play=/etc/passwd", "not a pcap"), ("ixgbe:times=-1", "-1 times"),
+    ("ixgbe:play=x,generate=60", "not both"), ("ixgbe:tap=x,interface=y", "not both"),
+    ("ixgbe:tap=a-name-of-16-byte", "1 to 15 bytes"), ("ixgbe:storm=1", "write yes or no"),
 ])  # fmt: skip
 def test_options_of_models(what: str, said: str) -> None:
     with pytest.raises(ValueError, match=said): open_named(what)
+
+
+@pytest.mark.kvm
+@pytest.mark.parametrize(("devices", "status", "said"), [
+    (["nvme=disk", "ixgbe=disk"], 2, "two devices of one name"), (["nvme:memory=12=disk"], 2, "less than a block"),
+    (["ixgbe:mac=x=nic"], 2, "write six bytes"), (["nvme:file=/nowhere/disk=disk"], 125, "/nowhere/disk"),
+    (["ixgbe:interface=nowhere0=nic"], 125, "nowhere0"), (["ixgbe:record=/nowhere/x=nic"], 125, "/nowhere/x"),
+])  # fmt: skip
+def test_devices_that_no_program_can_be_given(devices: list[str], status: int, said: str) -> None:
+    options = [word for device in devices for word in ("--device", device)]
+    done = aerostat("run", *options, "/bin/true")
+    assert (done.returncode, done.stdout) == (status, "")
+    assert said in done.stderr
+    assert len(done.stderr.splitlines()) == 1
 
 
 def test_a_model_looks_like_a_device() -> None:

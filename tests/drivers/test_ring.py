@@ -1,5 +1,5 @@
-"""The ring of packets between two processes (``drivers/lib/ring.h``), compiled and driven by two threads; and each state
-of it that the other side may see."""
+"""The ring of packets between two processes (``drivers/lib/ring.h``), compiled and driven by two threads; and each
+state of it that the other side may see."""
 
 from __future__ import annotations
 

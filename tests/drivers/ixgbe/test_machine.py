@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -12,7 +13,7 @@ from aerostat import Machine
 from drivers.ixgbe import wires
 from drivers.ixgbe.model import Ixgbe, Mode
 from hv.devices import LentDevice
-from tests.aerostat.programs import Capture, Outcome, built, wait
+from tests.aerostat.programs import Capture, Outcome, aerostat, built, wait
 from tests.drivers.ixgbe.packets import THEM, US, ethernet, ipv4, numbered, udp
 from tests.drivers.waiting import until
 
@@ -65,6 +66,19 @@ def test_it_receives_generates_and_forwards(make_model: MakeModel, mode: Mode) -
         assert model.errors == {}
         assert model.dma.pages == 0, "all that the device reached was taken from it"
         machine.audit()
+
+
+def test_the_command_line_connects_its_port(tmp_path: Path) -> None:
+    """Files of pcap both ways: the same program as on hardware, one option is another."""
+    frames = [numbered(i, 60 + i) for i in range(40)]
+    data = b"".join(struct.pack("<IIII", 0, 0, len(frame), len(frame)) + frame for frame in frames)
+    (tmp_path / "in.pcap").write_bytes(struct.pack("<IHHiIII", 0xA1B2C3D4, 2, 4, 0, 0, 65535, 1) + data)
+    ways = f"play={tmp_path}/in.pcap,times=3,record={tmp_path}/out.pcap"
+    done = aerostat("run", "--no-linux", "--device", f"ixgbe:mode=fast,{ways}=nic", built("drivers/ixgbe"), "nic", "-t",
+                    "30", "forward", "120")  # fmt: skip
+    assert (done.returncode, done.stderr) == (0, "")
+    there = [frame[6:12] + frame[:6] + frame[12:] for frame in frames]
+    assert wires.read_pcap(tmp_path / "out.pcap") == there * 3
 
 
 def test_interrupts_and_several_queues(make_model: MakeModel) -> None:
