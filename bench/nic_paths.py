@@ -28,6 +28,7 @@ def _lend() -> Iterator[Lent]:
 
 PATHS: Final = Paths("nicpaths", "nic", "a packet", _lend, PAPER)
 one = partial(paths.one, PATHS)
+work = partial(paths.run, PATHS)
 measure = partial(paths.measure, PATHS)
 
-__all__ = ["PAPER", "measure", "one"]
+__all__ = ["PAPER", "measure", "one", "work"]

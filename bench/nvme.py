@@ -206,7 +206,8 @@ def inside(turns: int) -> Iterator[Result]:
     trip = f"cache line there and back {min(found['pingpong']):.0f} .. {max(found['pingpong']):.0f} ns"
     yield result(f"inside a machine, memory, read, depth {DEPTH}", [rate / 1e3 for rate in found["inside"]], "Kops/s",
                  note=trip)  # fmt: skip
-    yield result("inside a machine: the driver an operation", cycles[1:], "cycles", note="its batches are as they come")
+    yield result("inside a machine: the driver an operation", cycles[1:], "cycles",
+                 note=f"its batches are as they come; {trip}")  # fmt: skip
     yield result("inside a machine: exits an operation, start and end included", exits[1:], "exits", 0.01)
 
 

@@ -64,10 +64,13 @@ class Paths:
 
 def one(paths: Paths, configuration: str, cpus: tuple[int, ...]) -> tuple[float, float]:
     """Cycles an item, and nanoseconds of an exit."""
-    words, batch, bursts = CONFIGURATIONS[configuration]
-    cores = 2 if configuration == "c2" else 1
+    return run(paths, *CONFIGURATIONS[configuration], cpus[: 2 if configuration == "c2" else 1])
+
+
+def run(paths: Paths, words: str, batch: int, bursts: int, cpus: tuple[int, ...]) -> tuple[float, float]:
+    """As ``one``, of what the program is told, on a core for each of these CPUs."""
     exits: list[float] = []
-    with tempfile.TemporaryFile() as output, Machine("64M", cores=cores) as machine, paths.lend() as lent:
+    with tempfile.TemporaryFile() as output, Machine("64M", cores=len(cpus)) as machine, paths.lend() as lent:
         with contextlib.ExitStack() as quiet:
 
             def host(thread: Thread, what: int, count: int, *rest: int) -> int:
@@ -86,7 +89,7 @@ def one(paths: Paths, configuration: str, cpus: tuple[int, ...]) -> tuple[float,
                 built(f"bench/{paths.program}"), [paths.program, words, str(batch), str(bursts)],
                 stdout=output.fileno(), linux=False, devices={paths.name: machine.add_device(lent.device)},
             )  # fmt: skip
-            pin_cores(cpus[:cores])
+            pin_cores(cpus)
             status = program.wait()
         text = os.pread(output.fileno(), 4096, 0).decode()
         wrong = lent.wrong()
@@ -131,4 +134,4 @@ def measure(paths: Paths, turns: int, cpus: tuple[int, ...]) -> Iterator[Result]
     yield result("c1-b32 / (a batch of driver + an exit pair)", bound, "x", 2.0)
 
 
-__all__ = ["CONFIGURATIONS", "Lent", "Paths", "measure", "one", "ticks_per_second"]
+__all__ = ["CONFIGURATIONS", "Lent", "Paths", "measure", "one", "run", "ticks_per_second"]

@@ -42,33 +42,6 @@ uint64_t nic_ticks(void)
     return device_ticks();
 }
 
-/* One batch; how many packets it was. */
-static unsigned work_once(struct nic *nic, enum nic_work work, struct nic_packet *packets, unsigned batch)
-{
-    unsigned got = 0, sent;
-
-    if (work == NIC_GENERATE) {
-        for (; got < batch && nic_make(nic, &packets[got]); got++)
-            packets[got].length = 60;
-        for (unsigned i = 0; i < got; i++)
-            packets[i].data[1]++;
-    } else {
-        got = nic_receive(nic, 0, packets, batch);
-        for (unsigned i = 0; i < got; i++)
-            packets[i].data[1]++;
-    }
-    if (work == NIC_RECEIVE) {
-        nic_free(nic, packets, got);
-        return got;
-    }
-    sent = got ? nic_send(nic, 0, packets, got) : 0;
-    if (sent < got)
-        nic_free(nic, packets + sent, got - sent);
-    if (!got)
-        nic_reclaim(nic, 0);
-    return work == NIC_GENERATE ? sent : got;
-}
-
 uint64_t nic_inline_work(struct nic *nic, struct ixgbe *engine, enum nic_work work, unsigned batch, unsigned packets,
                          unsigned turns, uint64_t *done)
 {
@@ -79,7 +52,6 @@ uint64_t nic_inline_work(struct nic *nic, struct ixgbe *engine, enum nic_work wo
     if (batch > NIC_BATCH)
         batch = NIC_BATCH;
     for (unsigned turn = 0; turn < turns; turn++) {
-        unsigned now = 0, one;
         uint64_t start;
 
         ixgbe_lock(engine);
@@ -87,10 +59,8 @@ uint64_t nic_inline_work(struct nic *nic, struct ixgbe *engine, enum nic_work wo
             ixgbe_poll(engine);
         ixgbe_unlock(engine);
         start = device_ticks();
-        while (now < packets && (one = work_once(nic, work, list, batch)))
-            now += one;
+        *done += work_burst(nic, work, list, batch, packets);
         took += device_ticks() - start;
-        *done += now;
     }
     return took;
 }

@@ -2,8 +2,8 @@
 #ifndef IXGBE_SHARED_H
 #define IXGBE_SHARED_H
 
-#include "driver.h"
 #include "engine.h"
+#include "work.h"
 
 /* cffi: begin */
 /* Opens a port on registers (128 KiB) and memory that a model has at IOVA `base`; interrupts as lib/outside.h says, or
@@ -11,8 +11,6 @@
 struct nic *nic_shared_open(void *registers, void *memory, uint64_t size, uint64_t base, uint32_t *interrupts,
                             const struct nic_options *options, int *error);
 void nic_shared_close(struct nic *nic);
-
-enum nic_work { NIC_RECEIVE, NIC_GENERATE, NIC_FORWARD };
 
 /* What `turns` turns took: the engine is polled `polls` times on this core, then the driver works on up to `packets` of
  * them in batches.  Processor ticks of the driver's part alone, which touches a byte of each packet. */

@@ -19,7 +19,8 @@ ROOT: Final = Path(__file__).resolve().parent.parent
 TARGET: Final = ROOT / f"_native{sysconfig.get_config_var('EXT_SUFFIX')}"
 
 HEADERS: Final = ("model/dma.h", "model/faults.h", "nvme/storage.h", "nvme/engine.h",
-                  "nvme/driver.h", "nvme/timing.h", "ixgbe/engine.h", "ixgbe/driver.h", "ixgbe/shared.h")  # fmt: skip
+                  "nvme/driver.h", "nvme/timing.h", "ixgbe/engine.h", "ixgbe/driver.h", "ixgbe/work.h",
+                  "ixgbe/shared.h")  # fmt: skip
 """In this order, because later ones use what earlier ones declare."""
 NVME: Final = ("storage", "completions", "commands", "engine", "queues", "driver", "requests", "timing")
 IXGBE: Final = ("counters", "driver", "engine", "frames", "interrupts", "receive", "rings", "serial", "shared",

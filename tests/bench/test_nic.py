@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
-from bench import nic
+import os
+
+import pytest
+
+from bench import nic, nic_paths
 
 
 def test_every_kind_of_work_moves_packets() -> None:
@@ -11,3 +15,11 @@ def test_every_kind_of_work_moves_packets() -> None:
         for work, batch in nic.GOALS: assert 0 < port.inline(work, batch) < 1e6
     finally:
         port.close()
+
+
+@pytest.mark.kvm
+@pytest.mark.parametrize("work", nic.WORKS)
+def test_every_kind_of_work_in_a_machine(work: str) -> None:
+    cycles, exit_ns = nic_paths.work(work, 32, 2, tuple(sorted(os.sched_getaffinity(0)))[:1])
+    assert 0 < cycles < 1e6
+    assert exit_ns > 0
