@@ -59,6 +59,10 @@ class NotUnderstood(Exception):
     """A construct that the evaluation on terms does not know."""
 
 
+REFUSED: Final = (NotUnderstood, NotImplementedError, LookupError, RecursionError, TypeError, ValueError)
+"""What an evaluation raises where it does not know what Python would do."""
+
+
 @dataclass(frozen=True, slots=True)
 class View:
     """The kernel as it was at a moment."""
@@ -179,6 +183,7 @@ def truth(a: Any) -> Truth:
     if isinstance(a, Term): return a if a.op >= ZERO else differ(a, 0)
     if a is None: return False
     if isinstance(a, (ObjectView, RowView, LedgerView, LedgerRow)): return True
+    if isinstance(a, Sequence_): return any_of([present for present, _ in a])
     if isinstance(a, (tuple, list, str, dict)): return len(a) > 0
     raise NotUnderstood(f"whether {a!r} is true")
 
@@ -192,8 +197,7 @@ def join(condition: Truth, a: Any, b: Any) -> Any:
         return ObjectView(a.table, choice(condition, a.id, b.id), a.moment)
     if isinstance(a, tuple) and isinstance(b, tuple) and len(a) == len(b):
         return tuple(join(condition, x, y) for x, y in zip(a, b, strict=True))
-    if a == b or b is None: return a
-    return b if a is None else Unjoined(a, b)
+    return a if a == b else Unjoined(a, b)
 
 
 def _first_that_holds(ways: list[tuple[Truth, Any]], facts: Facts) -> Any:
@@ -212,10 +216,16 @@ def _first_that_holds(ways: list[tuple[Truth, Any]], facts: Facts) -> Any:
 
 
 class Unjoined:
-    """A variable that different ways left with values of different kinds; nobody may use it."""
+    """A variable that different ways left with values of different kinds, or one with none; nobody may use it."""
 
     def __init__(self, *values: object) -> None:
         self.values = values
+
+
+UNBOUND: Final = Unjoined()
+"""A variable that is not bound."""
+COUNTING: Final = frozenset({"kernel.ledgers", "kernel.prove.contracts"})
+"""The modules whose functions count in ledgers."""
 
 
 class Evaluation:
@@ -247,7 +257,7 @@ class Evaluation:
             ast.Constant: lambda node, _: node.value, ast.Name: self._name, ast.Attribute: self._attribute,
             ast.Subscript: self._subscript, ast.Call: self._call, ast.BinOp: self._binary, ast.UnaryOp: self._unary,
             ast.BoolOp: self._boolean, ast.Compare: self._compare, ast.IfExp: self._conditional,
-            ast.Tuple: self._tuple, ast.List: self._tuple, ast.Set: self._tuple, ast.Dict: self._dict,
+            ast.Tuple: self._tuple, ast.List: self._tuple, ast.Set: self._set, ast.Dict: self._dict,
             ast.Slice: self._slice, ast.SetComp: self._comprehension, ast.ListComp: self._comprehension,
             ast.GeneratorExp: self._comprehension,
         }  # fmt: skip
@@ -277,6 +287,9 @@ class Evaluation:
         CONSULTED.add((function.module, function.name))
         parameters = function.tree.args
         names = [argument.arg for argument in parameters.args]
+        if parameters.posonlyargs or parameters.kwonlyargs or parameters.vararg or parameters.kwarg:
+            raise NotUnderstood(f"{function.name}: its kind of parameters is not evaluated on terms")
+        if len(arguments) > len(names): raise NotUnderstood(f"{function.name} is given too many arguments")
         variables = dict(zip(names, arguments, strict=False))
         if len(arguments) < len(names):
             defaults = parameters.defaults[len(arguments) - len(names):]
@@ -344,10 +357,10 @@ class Evaluation:
         either_way = any_of((all_of(first[at:]), all_of(second[at:])))
         self.conditions, self.state.facts = conditions, facts
         if either_way is not True: self.suppose(either_way)
-        joined = dict(first_variables)
-        for key, value in second_variables.items():
-            joined[key] = join(condition, first_variables[key], value) if key in first_variables else value
-        frame.variables = joined
+        frame.variables = {
+            key: join(condition, first_variables.get(key, UNBOUND), second_variables.get(key, UNBOUND))
+            for key in first_variables | second_variables
+        }
 
     def _assign(self, node: ast.Assign, frame: _Frame) -> None:
         value = self._value(node.value, frame)
@@ -366,6 +379,7 @@ class Evaluation:
             )
             return
         if isinstance(node.op, ast.Sub): by = subtract(0, by)
+        if frame.function.module not in COUNTING: raise self._refusal(node, frame)
         if isinstance(target, ast.Subscript):
             row = self._value(target.value, frame)
             if isinstance(row, LedgerRow):
@@ -414,6 +428,7 @@ class Evaluation:
         if self._truth(node.test, frame) is not True: raise self._refusal(node, frame, "is not known to hold")
 
     def _for(self, node: ast.For, frame: _Frame) -> None:
+        if node.orelse: raise self._refusal(node.orelse[0], frame, "after a loop is not evaluated on terms")
         for present, item in self._items(self._value(node.iter, frame)):
             if self.conditions is None: return
 
@@ -438,8 +453,10 @@ class Evaluation:
         self.conditions, self.state.facts = before, facts
         joined = dict(ends[-1][1])
         for condition, variables in reversed(ends[:-1]):
-            for key, value in variables.items():
-                joined[key] = join(condition, value, joined[key]) if key in joined else value
+            joined = {
+                key: join(condition, variables.get(key, UNBOUND), joined.get(key, UNBOUND))
+                for key in joined | variables
+            }
         frame.variables = joined
         together = any_of([condition for condition, _ in ends])
         if together is not True: self.suppose(together)
@@ -469,8 +486,12 @@ class Evaluation:
 
     def _name(self, node: ast.Name, frame: _Frame) -> Any:
         if node.id in frame.variables: return frame.variables[node.id]
-        if node.id in BUILTIN: return BUILTIN[node.id]
-        return source.module(frame.function.module).meaning(node.id)
+        if node.id in frame.function.locals: raise self._refusal(node, frame, "is not bound yet")
+        module = source.module(frame.function.module)
+        if node.id in BUILTIN and not module.bound[node.id]:
+            CONSULTED.add((module.name, node.id))
+            return BUILTIN[node.id]
+        return module.meaning(node.id)
 
     def _attribute(self, node: ast.Attribute, frame: _Frame) -> Any:
         of = self._value(node.value, frame)
@@ -508,10 +529,11 @@ class Evaluation:
         if isinstance(of, LedgerRow):
             return self.state.ledger(of.ledger, self.state.named(integer(index), "key"), of.moment)
         if isinstance(of, dict) and isinstance(index, Term):
-            found: Any = None
-            for key, value in of.items(): found = value if found is None else join(equal(index, key), value, found)
-            return found
-        return of[index]
+            if self.state.facts.simplify(any_of([equal(index, key) for key in of])) is not True:
+                raise self._refusal(node, frame, "is looked up by what need not be there")
+            return _first_that_holds([(equal(index, key), value) for key, value in of.items()], self.state.facts)
+        if isinstance(of, (tuple, dict)) and not isinstance(index, Term): return of[index]
+        raise self._refusal(node, frame)
 
     def _slice(self, node: ast.Slice, frame: _Frame) -> slice:
         parts = (node.lower, node.upper, node.step)
@@ -532,6 +554,8 @@ class Evaluation:
                 if called.name == "copy_row": return self._copy_row(*arguments)
                 if called.name == "clear_row": return self._clear_row(*arguments)
             return self.call(called, *arguments)
+        if not str(getattr(called, "__module__", "")).startswith("kernel.prove."):
+            raise self._refusal(node, frame, "calls what is not evaluated on terms")
         return called(*arguments)
 
     def _agree(self, name_: str, arguments: list[Any]) -> Integer | None:
@@ -577,7 +601,7 @@ class Evaluation:
 
     def _binary(self, node: ast.BinOp, frame: _Frame) -> Any:
         left, right = self._value(node.left, frame), self._value(node.right, frame)
-        if isinstance(left, tuple) or isinstance(right, tuple) or isinstance(left, str): return left + right
+        if isinstance(left, tuple) and isinstance(right, tuple) and isinstance(node.op, ast.Add): return left + right
         a, b = integer(left), integer(right)
         op = type(node.op)
         if op is ast.Add: return add(a, b)
@@ -589,7 +613,7 @@ class Evaluation:
             if op is ast.Pow and isinstance(a, int): return a**b
             if op is ast.LShift: return multiply(a, 1 << b)
             if op is ast.RShift: return quotient(a, 1 << b)
-            if op is ast.BitAnd: return _bits(a, b)
+            if op is ast.BitAnd and b >= 0: return _bits(a, b)
             if op is ast.BitOr and isinstance(a, int): return a | b
         raise self._refusal(node, frame)
 
@@ -631,13 +655,14 @@ class Evaluation:
 
     def _compared(self, op: ast.cmpop, left: Any, right: Any, node: ast.AST, frame: _Frame) -> Truth:
         if isinstance(op, (ast.Is, ast.IsNot)):
+            if left is not None and right is not None: raise self._refusal(node, frame)
             return (left is right) is isinstance(op, ast.Is)
         if isinstance(op, (ast.In, ast.NotIn)):
-            keys = list(right) if isinstance(right, (dict, tuple, list)) else None
-            if keys is None: raise self._refusal(node, frame)
-            found = any_of([equal(integer(left), integer(key)) for key in keys])
+            keys = self._items(tuple(right) if isinstance(right, dict) else right)
+            found = any_of([all_of((present, equal(integer(left), integer(key)))) for present, key in keys])
             return found if isinstance(op, ast.In) else negate(found)
         if isinstance(left, tuple) and isinstance(right, tuple):
+            if not isinstance(op, (ast.Eq, ast.NotEq)) or len(left) != len(right): raise self._refusal(node, frame)
             same = all_of([self._compared(ast.Eq(), a, b, node, frame) for a, b in zip(left, right, strict=True)])
             return same if isinstance(op, ast.Eq) else negate(same)
         if is_truth(left) and is_truth(right) and isinstance(op, (ast.Eq, ast.NotEq)):
@@ -661,6 +686,9 @@ class Evaluation:
             lambda: values.append(self._value(node.orelse, frame)),
         )  # fmt: skip
         return join(condition, values[0], values[1])
+
+    def _set(self, node: ast.Set, frame: _Frame) -> Sequence_:
+        return _distinct([(True, item) for item in self._tuple(node, frame)])
 
     def _tuple(self, node: ast.Tuple | ast.List | ast.Set, frame: _Frame) -> tuple[Any, ...]:
         items: list[Any] = []
@@ -687,7 +715,22 @@ class Evaluation:
             condition = all_of([present, *(self._truth(test, frame) for test in generator.ifs)])
             made.append((condition, self._value(node.elt, frame)))
             frame.variables = variables
-        return made
+        return _distinct(made) if isinstance(node, ast.SetComp) else made
+
+
+def _distinct(items: list[tuple[Truth, Any]]) -> Sequence_:
+    """The members of a set: of items that are the same the first is present."""
+    made = Sequence_()
+    for present, item in items:
+        again = [all_of((other, equal(integer(item), integer(earlier)))) for other, earlier in made]
+        made.append((all_of((present, negate(any_of(again)))), item))
+    return made
+
+
+def _length(a: Any) -> Integer:
+    if isinstance(a, Sequence_): return _added([choice(present, 1, 0) for present, _ in a])
+    if isinstance(a, (tuple, dict, str)): return len(a)
+    raise NotUnderstood(f"the length of {a!r}")
 
 
 def _added(numbers: list[Integer]) -> Integer:
@@ -739,8 +782,11 @@ def _greatest(a: Any, b: Any) -> Integer:
 
 
 BUILTIN: Final[dict[str, Any]] = {
-    "bool": truth, "int": integer, "all": _every, "any": _some, "min": _least, "max": _greatest, "len": len,
+    "bool": truth, "int": integer, "all": _every, "any": _some, "min": _least, "max": _greatest, "len": _length,
 }  # fmt: skip
 """What builtin functions do on terms."""
 
-__all__ = ["BLANK", "NOW", "Evaluation", "LedgerView", "NotUnderstood", "ObjectView", "Passage", "View", "requirement"]
+__all__ = [
+    "BLANK", "NOW", "REFUSED", "Evaluation", "LedgerView", "NotUnderstood", "ObjectView", "Passage", "View",
+    "requirement",
+]  # fmt: skip

@@ -97,8 +97,9 @@ def _supposed_of(lemma: Lemma, ids: tuple[Integer, ...]) -> list[tuple[Integer, 
 
 
 def _evaluated(function: Callable[..., Any], *ids: Integer) -> Any:
-    """A function of lemmas on terms."""
-    return Evaluation(State()).call(source.function(function.__module__, function.__name__), View(NOW), *ids)
+    """A function of lemmas on terms: of the objects alone, if it does not ask for the index of an item."""
+    its = source.function(function.__module__, function.__name__)
+    return Evaluation(State()).call(its, View(NOW), *ids[:len(its.parameters) - 1])
 
 
 def lemmas_in_order() -> list[Lemma]:

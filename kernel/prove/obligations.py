@@ -32,7 +32,7 @@ from kernel.prove import (
     source,
 )
 from kernel.prove.contracts import CONTRACTS
-from kernel.prove.evaluator import NotUnderstood, requirement
+from kernel.prove.evaluator import REFUSED, requirement
 from kernel.prove.goals import Goal
 from kernel.prove.hardware.obligation import Obligation
 from kernel.prove.isolation import obligations as noninterference
@@ -107,7 +107,7 @@ def run(task: Task, timeout: float, seed: int = 0) -> Report:
         outcomes += [
             Outcome(goal.name, goal.status, goal.seconds, goal.counterexample) for goal in task.prove(timeout, seed)
         ]
-    except (NotUnderstood, NotImplementedError, ValueError, RecursionError) as error:
+    except REFUSED as error:
         outcomes.append(Outcome("evaluation", UNKNOWN, 0.0, f"{type(error).__name__}: {error}"))
     return Report(task.name, tuple(outcomes), time.perf_counter() - started, time.process_time() - cpu)
 

@@ -49,7 +49,8 @@ def of_name(module: str, name: str) -> str:
     """A digest of what a name stands for; empty if it is nothing."""
     try:
         found = source.module(module)
-        if name in found.functions: said = ast.dump(found.functions[name].tree)
+        if found.bound[name] > 1: said = found.text
+        elif name in found.functions: said = ast.dump(found.functions[name].tree)
         else: said = _constant(found.meaning(name)) or found.text
     except (KeyError, ImportError, OSError):
         return ""

@@ -7,8 +7,10 @@ from __future__ import annotations
 
 import ast
 import importlib
+from collections import Counter
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, cached_property
 from pathlib import Path
 from typing import Any, Final
 
@@ -22,6 +24,12 @@ CONSULTED: Final[set[tuple[str, str]]] = set()
 
 
 _PLANTED: Final[dict[str, str]] = {}
+REGISTERING: Final = frozenset({"invariant", "lemma", "specification", "statement"})
+"""Decorators that return the function they are given."""
+
+
+class Unclear(ValueError):
+    """What a name of a module stands for does not follow from one definition of it alone."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -36,6 +44,18 @@ class Function:
     def parameters(self) -> list[str]:
         """The names of its parameters, in order."""
         return [argument.arg for argument in self.tree.args.args]
+
+    @cached_property
+    def locals(self) -> frozenset[str]:
+        """The names that are its own variables: it assigns them somewhere, if not within a comprehension."""
+        found = set(self.parameters)
+        todo: list[ast.AST] = list(self.tree.body)
+        while todo:
+            node = todo.pop()
+            if isinstance(node, ast.SetComp | ast.ListComp | ast.GeneratorExp | ast.DictComp): continue
+            if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store): found.add(node.id)
+            todo.extend(ast.iter_child_nodes(node))
+        return frozenset(found)
 
     @property
     def lines(self) -> int:
@@ -60,24 +80,53 @@ class Module:
         self.text = _PLANTED.get(name) or self.path.read_text("utf-8")
         self.functions: dict[str, Function] = {}
         self.imported: dict[str, tuple[str, str]] = {}
-        for node in ast.parse(self.text, str(self.path)).body:
+        body = ast.parse(self.text, str(self.path)).body
+        self.bound = Counter(_bound(body))
+        """How often the module binds each name."""
+        for node in body:
             if isinstance(node, ast.FunctionDef):
                 self.functions[node.name] = Function(name, node.name, node)
             elif isinstance(node, ast.ImportFrom) and node.module is not None:
                 for alias in node.names: self.imported[alias.asname or alias.name] = (node.module, alias.name)
 
     def meaning(self, name: str) -> Any:
-        """A Function, or what a name of the module is when it runs.  Raises KeyError if it is nothing."""
+        """A Function, or what a name of the module is when it runs.  Raises KeyError if it is nothing, and Unclear if
+        it is a function that runs otherwise than its definition says."""
         CONSULTED.add((self.name, name))
-        if name in self.functions: return self.functions[name]
+        if name in self.functions: return self.defined(name)
         if name in self.imported:
             origin, original = self.imported[name]
+            if self.bound[name] > 1: raise Unclear(f"{self.name} binds {name} {self.bound[name]} times")
             if origin.partition(".")[0] in EVALUATED and _is_module(origin):
                 found = module(origin)
                 if original in found.functions or original in found.imported: return found.meaning(original)
         values = vars(importlib.import_module(self.name))
         if name not in values: raise KeyError(f"{self.name} knows no {name}")
         return values[name]
+
+
+    def defined(self, name: str) -> Function:
+        """A function that the module defines.  Raises Unclear if the name is bound again, or the function decorated by
+        something that may change it."""
+        found = self.functions[name]
+        if self.bound[name] > 1: raise Unclear(f"{self.name} binds {name} {self.bound[name]} times")
+        for decorator in found.tree.decorator_list:
+            by = decorator.func if isinstance(decorator, ast.Call) else decorator
+            if not (isinstance(by, ast.Name) and by.id in REGISTERING):
+                raise Unclear(f"{self.name}: what @{ast.unparse(decorator)} makes of {name} is not known")
+        return found
+
+
+def _bound(statements: Iterable[ast.AST]) -> Iterator[str]:
+    """The names that statements of a module bind, each as often as they do; functions and classes are not entered."""
+    for node in statements:
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef): yield node.name
+        elif isinstance(node, ast.Import | ast.ImportFrom):
+            for alias in node.names: yield alias.asname or alias.name.partition(".")[0]
+        elif isinstance(node, ast.Name):
+            if isinstance(node.ctx, ast.Store): yield node.id
+        elif not isinstance(node, ast.Lambda | ast.SetComp | ast.ListComp | ast.GeneratorExp | ast.DictComp):
+            yield from _bound(ast.iter_child_nodes(node))
 
 
 def _is_module(name: str) -> bool:
@@ -101,4 +150,4 @@ def plant(name: str, text: str) -> None:
 def function(module_name: str, name: str) -> Function:
     """A function of a module."""
     CONSULTED.add((module_name, name))
-    return module(module_name).functions[name]
+    return module(module_name).defined(name)

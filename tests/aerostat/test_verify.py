@@ -42,6 +42,16 @@ def test_what_is_not_proved_is_told(capsys: pytest.CaptureFixture[str], monkeypa
     assert "quota_split(c=" in said
 
 
+def test_what_is_not_understood_is_not_proved(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plant(monkeypatch, "kernel.scheduler", "thread_yield", "T.state != RUNNING", "T.state is not RUNNING")
+    assert main(["verify", "--function", "thread_yield", "--no-cache"]) == 1
+    said = capsys.readouterr().out
+    assert "unknown: thread_yield: preservation" in said
+    assert "`T.state is not RUNNING` is not evaluated on terms" in said
+
+
 def test_wrong_usage(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["verify", "--function", "qouta_split"]) == 2
     assert "quota_split" in capsys.readouterr().err

@@ -7,7 +7,7 @@ should, and of no other address of any process; all others change none.  With th
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from functools import cache
 from typing import Any, Final
@@ -17,7 +17,7 @@ from kernel.prove import source
 from kernel.prove.addresses import unique, uniqueness
 from kernel.prove.counterexample import describe
 from kernel.prove.counting import items_of, together
-from kernel.prove.evaluator import NOW, Evaluation, View
+from kernel.prove.evaluator import NOW, REFUSED, Evaluation, View
 from kernel.prove.hardware.obligation import PROVED, REFUTED, Obligation, Prove, Verdict, all_proved, sentence
 from kernel.prove.instances import reads_of
 from kernel.prove.solver import Solver
@@ -295,9 +295,13 @@ def fields() -> frozenset[str]:
 def obligations() -> Iterator[Obligation]:
     """What is proved of transitions: those that write nothing that translations depend on change none."""
     for its_name, function in transitions().items():
-        step = Step(function)
-        if not fields() & set(step.state.writes): continue
-        kinds = (others, entries) if change_of(step) is None else (others, there, entries, refusals)
+        try:
+            step = Step(function)
+        except REFUSED:
+            kinds: tuple[Callable[[Function], Prove], ...] = (others, entries)  # which say why
+        else:
+            if not fields() & set(step.state.writes): continue
+            kinds = (others, entries) if change_of(step) is None else (others, there, entries, refusals)
         for kind in kinds:
             yield Obligation(
                 f"changes.{its_name}.{kind.__name__}", "changes of translations", sentence(kind), kind(function)
