@@ -2,8 +2,8 @@
 
 *Inline*: the engine is polled on the same core between timed bursts, so descriptors are warm: what is counted is the
 driver alone, with a touch of each packet.  Beside it stands the same source in a machine, where each burst begins with
-an exit.  *Two cores*: the engine polls on the other core, and both hand cache lines to and fro, so the round trip of one
-line (ping-pong) is measured in the same round; it says which of a machine's states this was.
+an exit.  *Two cores*: the engine polls on the other core, and both hand cache lines to and fro, so the round trip of
+one line (ping-pong) is measured in the same round; it says which of a machine's states this was.
 """
 
 from __future__ import annotations

@@ -7,6 +7,7 @@
 #define HEADROOM 64   /* before the data of a packet, for whoever puts another header before it */
 #define SPARE 512     /* buffers for the program, beyond what rings hold */
 #define VECTOR_LINK 15
+#define LONGEST_REPORT 100000 /* us that a device may take to report what it has sent */
 
 static uint32_t get(struct nic *nic, uint64_t offset)
 {
@@ -470,23 +471,42 @@ unsigned nic_receive(struct nic *nic, unsigned number, struct nic_packet *packet
     return got;
 }
 
+static inline bool is_reported(const struct nic_transmit_queue *queue, uint32_t report)
+{
+    return __atomic_load_n(&queue->ring[queue->reports[report % 256] & queue->mask].second, __ATOMIC_ACQUIRE) & TX_DONE;
+}
+
+/* Takes back what was sent up to the first report that is outstanding, which has come, or has been overtaken. */
+static inline void take_back(struct nic *nic, struct nic_transmit_queue *queue)
+{
+    uint32_t last = queue->reports[queue->reports_first++ % 256], clean = queue->clean;
+
+    for (; clean != last + 1; clean++) {
+        uint16_t buffer = queue->buffers[clean & queue->mask];
+
+        if (buffer != UINT16_MAX) /* a context descriptor has none */
+            nic->free[nic->free_count++] = buffer;
+    }
+    queue->clean = clean;
+}
+
+static inline void reclaim_in_order(struct nic *nic, struct nic_transmit_queue *queue)
+{
+    while (queue->reports_first != queue->reports_end && is_reported(queue, queue->reports_first))
+        take_back(nic, queue);
+}
+
+/* A queue's descriptors are done in order: where a later report is there, an earlier one that is not was lost. */
 void nic_reclaim(struct nic *nic, unsigned number)
 {
     struct nic_transmit_queue *queue = &nic->transmit[number];
 
-    while (queue->reports_first != queue->reports_end) {
-        uint32_t report = queue->reports[queue->reports_first % 256], clean = queue->clean;
-
-        if (!(__atomic_load_n(&queue->ring[report & queue->mask].second, __ATOMIC_ACQUIRE) & TX_DONE))
-            return;
-        for (; clean != report + 1; clean++) {
-            uint16_t buffer = queue->buffers[clean & queue->mask];
-
-            if (buffer != UINT16_MAX) /* a context descriptor has none */
-                nic->free[nic->free_count++] = buffer;
-        }
-        queue->clean = clean;
-        queue->reports_first++;
+    for (uint32_t report = queue->reports_end; report-- != queue->reports_first;) {
+        if (!is_reported(queue, report))
+            continue;
+        while (queue->reports_first != report + 1)
+            take_back(nic, queue);
+        return;
     }
 }
 
@@ -550,6 +570,23 @@ static void put_pseudo_sum(const struct nic_packet *packet, uint64_t context)
     field[1] = (uint8_t)sum;
 }
 
+/* The ring is full, perhaps for reports that were lost.  Where none comes for so long, and the device has fetched all
+ * there is, it is done with what it has fetched. */
+static void make_room(struct nic *nic, unsigned number)
+{
+    struct nic_transmit_queue *queue = &nic->transmit[number];
+    uint64_t now = device_ticks();
+
+    nic_reclaim(nic, number);
+    if (!queue->full_since || queue->full_at != queue->clean) {
+        queue->full_since = now;
+        queue->full_at = queue->clean;
+    } else if (now - queue->full_since > LONGEST_REPORT * nic->device.per_us && nic_drained(nic, number)) {
+        while (queue->reports_first != queue->reports_end)
+            take_back(nic, queue);
+    }
+}
+
 unsigned nic_send(struct nic *nic, unsigned number, const struct nic_packet *packets, unsigned count)
 {
     struct nic_transmit_queue *queue = &nic->transmit[number];
@@ -557,8 +594,11 @@ unsigned nic_send(struct nic *nic, unsigned number, const struct nic_packet *pac
     uint64_t iova = nic->pool_iova - (uint64_t)(uintptr_t)nic->pool;
     unsigned sent = 0;
 
-    if (queue->reports_end != queue->reports_first)
-        nic_reclaim(nic, number);
+    if (queue->reports_end != queue->reports_first) {
+        reclaim_in_order(nic, queue);
+        if (__builtin_expect(index - queue->clean >= mask - 1, 0))
+            make_room(nic, number);
+    }
     for (; sent < count; sent++) {
         const struct nic_packet *packet = &packets[sent];
         uint64_t bits = TX_END | TX_FCS | TX_ADVANCED | TX_DATA;

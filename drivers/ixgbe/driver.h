@@ -73,6 +73,8 @@ struct nic_transmit_queue {
     uint32_t index, clean, mask;   /* index and clean go on counting */
     uint32_t unreported;           /* descriptors since the last that asked for a report */
     uint32_t reports_first, reports_end, reports[256]; /* descriptors that asked, as index counts */
+    uint64_t full_since;           /* ticks, when it was found full, with `clean` as it was then */
+    uint32_t full_at;
     uint16_t *buffers;
     uint64_t context;              /* what the device's context says: 0, nothing */
     struct device_memory memory;
@@ -124,7 +126,8 @@ uint8_t *nic_data(const struct nic *nic, uint16_t buffer);
 bool nic_make(struct nic *nic, struct nic_packet *packet);
 void nic_free(struct nic *nic, const struct nic_packet *packets, unsigned count);
 
-/* Takes back buffers of what has been sent, which nic_send does as well when it needs them. */
+/* Takes back buffers of what has been sent, which nic_send does as well when it needs them.  Reports that
+ * the device never makes hold nothing up, once a later one is there, or after a while. */
 void nic_reclaim(struct nic *nic, unsigned queue);
 
 /* Whether the device has fetched all that was sent on a queue. */

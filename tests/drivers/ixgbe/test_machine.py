@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import struct
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -12,6 +13,7 @@ import pytest
 from aerostat import Machine
 from drivers.ixgbe import wires
 from drivers.ixgbe.model import Ixgbe, Mode
+from drivers.model.faults import Faults
 from hv.devices import LentDevice
 from tests.aerostat.programs import Capture, Outcome, aerostat, built, wait
 from tests.drivers.ixgbe.packets import THEM, US, ethernet, ipv4, numbered, udp
@@ -79,6 +81,28 @@ def test_the_command_line_connects_its_port(tmp_path: Path) -> None:
     assert (done.returncode, done.stderr) == (0, "")
     there = [frame[6:12] + frame[:6] + frame[12:] for frame in frames]
     assert wires.read_pcap(tmp_path / "out.pcap") == there * 3
+
+
+@pytest.mark.parametrize("mode", MODES, ids=lambda mode: mode.value)
+@pytest.mark.parametrize("faults", [
+    Faults(seed=2, error=0.1), Faults(seed=2, lost=0.1), Faults(seed=2, duplicated=0.1),
+    Faults(seed=2, late=0.05, late_ms=1),
+], ids=["error", "lost", "duplicated", "late"])  # fmt: skip
+def test_a_device_that_does_badly(make_model: MakeModel, mode: Mode, faults: Faults) -> None:
+    """The driver goes on, hands out nothing that is wrong, and is not held up by a report that never comes."""
+    with Machine("64M") as machine:
+        model = make_model(mode, faults=faults)
+        lent = machine.add_device(model)
+        wires.feed(model, [numbered(7)], times=0)
+        done = play(machine, lent, "-t", "30", "receive", "500")
+        count, size = re.findall(r"^received (\d+) packets, bytes (\d+)$", done.output, re.MULTILINE)[0]
+        assert (done.status, int(size)) == (0, 60 * int(count)), done.output
+        assert f"sum {int(count) * sum(numbered(7))}," in done.output
+        assert ("broken descriptors" in done.output) == bool(faults.error)
+        done = play(machine, lent, "-t", "30", "generate", "1500")  # more than a ring holds
+        assert (done.status, done.output.split(";")[0]) == (0, "sent 1500 packets"), done.output
+        assert model.errors == {}
+        machine.audit()
 
 
 def test_interrupts_and_several_queues(make_model: MakeModel) -> None:
