@@ -128,6 +128,35 @@ def test_polling_leaves_the_machine_not_once_a_packet(make_model: MakeModel) -> 
         assert exits[1] - exits[0] < 1000, exits
 
 
+@pytest.mark.parametrize("mode", MODES, ids=lambda mode: mode.value)
+def test_killed_in_the_middle_and_started_again(make_model: MakeModel, mode: Mode) -> None:
+    """The device reaches nothing of a driver that was killed; the next one finds it as at power-on."""
+    with Machine("64M", check="full") as machine, Capture() as capture:
+        model = make_model(mode)
+        wires.feed(model, [numbered(1)], times=0)
+        lent = machine.add_device(model)
+        for _ in range(2):
+            received = 0 * model.read(0, 0x40D0, 4)  # TPR, which this clears
+            program = machine.spawn(
+                built("drivers/ixgbe"), ["ixgbe", "nic", "-t", "30", "receive", str(1 << 40)], stdout=capture.fd,
+                linux=False, devices={"nic": lent},
+            )  # fmt: skip
+
+            def came() -> bool:
+                nonlocal received
+                received += model.read(0, 0x40D0, 4)
+                return received > 1000
+
+            until(came)
+            program.kill()
+            program.wait()
+            assert model.dma.pages == 0
+            machine.audit()
+            assert play(machine, lent, "identify").status == 0
+            assert play(machine, lent, "-t", "30", "generate", "50").status == 0
+        assert set(model.errors) <= {"DMA_FAULT"}, "memory was taken from it while frames came"
+
+
 @pytest.mark.parametrize("does", ["receive", "generate"])
 def test_a_device_that_is_pulled_out(make_model: MakeModel, does: str) -> None:
     with Machine("64M") as machine, Capture() as capture:

@@ -244,6 +244,15 @@ def test_power_fails_while_it_writes(make_outside: MakeOutside, seed: int) -> No
     assert outside.run("verify", "16", "0", "0").returncode == 0  # it works again
 
 
+def test_a_shutdown_keeps_what_nobody_flushed(make_outside: MakeOutside) -> None:
+    outside = make_outside(power_cuts=True)
+    assert outside.run("write", "0", "64", "3").returncode == 0
+    assert outside.run("zero", "8", "16").returncode == 0
+    assert outside.model.counts()["flushes"] == 1, "that of the first program"
+    assert outside.model.cut_power(1) == 0
+    assert outside.contents(0, 64) == blocks(3, 0, 8) + bytes(16 * 512) + blocks(3, 24, 40)
+
+
 def test_the_command_says_what_is_wrong(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "aerostat", "model", "nvme", "--bar", tmp_path / "bar", "--dma", tmp_path / "dma"]
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
