@@ -6,7 +6,7 @@ READY := $(VENV)/.ready
 SOURCES := abi kernel hv drivers userland bench aerostat tests
 COMPILED := abi kernel hv drivers userland bench aerostat
 STATIC_PACKAGES := gcc=gcc make=make musl-gcc=musl-tools busybox=busybox-static
-LAB_PACKAGES := qemu-system-x86_64=qemu-system-x86 setpriv=util-linux
+LAB_PACKAGES := qemu-system-x86_64=qemu-system-x86 setpriv=util-linux zstd=zstd
 BUSYBOX = $(firstword $(wildcard /bin/busybox /usr/bin/busybox) busybox)
 
 .PHONY: all help packages lab-packages setup native userland kernel compiled run test quick lint verify soak fuzz mutate mutate-transitions lab bench clean

@@ -3,14 +3,26 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Final
 
 from aerostat.statuses import FAILED, USAGE, complain
-from hv.pci import SYSFS, DeviceUnavailable, Function, bind, functions, obstacle, unbind
+from hv.pci import (
+    DEV,
+    SYSFS,
+    DeviceUnavailable,
+    Function,
+    bind,
+    container_nodes,
+    functions,
+    iommufd_nodes,
+    nodes,
+    obstacle,
+    refused,
+    unbind,
+)
 
 CLASSES: Final = {
     0x0100: "SCSI storage", 0x0101: "IDE storage", 0x0106: "SATA storage", 0x0107: "SAS storage",
@@ -23,20 +35,20 @@ CLASSES: Final = {
 READY: Final = "ready: aerostat run --device {0}=NAME"
 
 
-def _state(function: Function, sysfs: Path, vfio: Path) -> str:
+def _state(function: Function, sysfs: Path, dev: Path) -> str:
     """What stands between a device and a program, or how to give it to one."""
     found = obstacle(function, sysfs)
     if found: return found
-    node = vfio / str(function.group)
-    if node.exists() and not os.access(node, os.R_OK | os.W_OK): return f"no permission: sudo chown $USER {node}"
+    closed = refused(nodes(function, sysfs, dev))
+    if closed: return f"no permission: sudo chown $USER {' '.join(map(str, closed))}"
     return READY.format(function.address)
 
 
-def devices(*, as_json: bool, sysfs: Path = SYSFS, vfio: Path = Path("/dev/vfio")) -> int:
+def devices(*, as_json: bool, sysfs: Path = SYSFS, dev: Path = DEV) -> int:
     """Lists the host's PCI devices; returns the exit status."""
     found = functions(sysfs)
     if as_json:
-        told = [asdict(f) | {"class_name": CLASSES.get(f.class_code >> 8, ""), "state": _state(f, sysfs, vfio)}
+        told = [asdict(f) | {"class_name": CLASSES.get(f.class_code >> 8, ""), "state": _state(f, sysfs, dev)}
                 for f in found]  # fmt: skip
         print(json.dumps(told, indent=2))
         return 0
@@ -44,7 +56,7 @@ def devices(*, as_json: bool, sysfs: Path = SYSFS, vfio: Path = Path("/dev/vfio"
     for f in found:
         rows.append((
             f.address, f"{f.vendor_id:04x}:{f.device_id:04x}", CLASSES.get(f.class_code >> 8, f"{f.class_code:06x}"),
-            str(f.group) if f.group >= 0 else "-", f.driver or "-", _state(f, sysfs, vfio),
+            str(f.group) if f.group >= 0 else "-", f.driver or "-", _state(f, sysfs, dev),
         ))  # fmt: skip
     widths = [max(len(row[i]) for row in rows) for i in range(5)]
     for row in rows:
@@ -52,7 +64,7 @@ def devices(*, as_json: bool, sysfs: Path = SYSFS, vfio: Path = Path("/dev/vfio"
     return 0
 
 
-def change_drivers(addresses: Sequence[str], *, to_vfio: bool, sysfs: Path = SYSFS) -> int:
+def change_drivers(addresses: Sequence[str], *, to_vfio: bool, sysfs: Path = SYSFS, dev: Path = DEV) -> int:
     """``aerostat bind`` and ``unbind``; returns the exit status."""
     change: Callable[[str, Path], Function] = bind if to_vfio else unbind
     for address in addresses:
@@ -64,8 +76,12 @@ def change_drivers(addresses: Sequence[str], *, to_vfio: bool, sysfs: Path = SYS
         except DeviceUnavailable as error:
             complain(f"{error.reason}\n  {error.remedy}")
             return FAILED
-        group = f", group {function.group}: /dev/vfio/{function.group}" if to_vfio and function.group >= 0 else ""
-        print(f"{function.address}: driven by {function.driver or 'nobody'}{group}")
+        said = f"{function.address}: driven by {function.driver or 'nobody'}"
+        if to_vfio and function.group >= 0:
+            said += f", group {function.group}: {container_nodes(function, dev)[-1]}"
+            by_iommufd = iommufd_nodes(function, sysfs, dev)
+            if by_iommufd: said += f", by iommufd {' and '.join(map(str, by_iommufd))}"
+        print(said)
     return 0
 
 

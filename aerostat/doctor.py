@@ -94,8 +94,9 @@ def _memory() -> list[Finding]:
 def _passthrough() -> list[Finding]:
     groups = Path("/sys/kernel/iommu_groups")
     count = len(list(groups.iterdir())) if groups.is_dir() else 0
-    if count and os.path.exists("/dev/vfio/vfio"):
-        return [Finding("device passthrough", "ok", f"VFIO with {count} IOMMU groups")]
+    ways = [name for name, node in (("VFIO", "/dev/vfio/vfio"), ("iommufd", "/dev/iommu")) if os.path.exists(node)]
+    if count and ways:
+        return [Finding("device passthrough", "ok", f"{' and '.join(ways)} with {count} IOMMU groups")]
     lacking = "no IOMMU groups" if not count else "no /dev/vfio/vfio"
     remedy = (
         "boot with intel_iommu=on or amd_iommu=on, and enable the IOMMU in the firmware" if not count

@@ -7,11 +7,13 @@ from __future__ import annotations
 
 import os
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
 SYSFS: Final = Path("/sys")
+DEV: Final = Path("/dev")
 VFIO_DRIVER: Final = "vfio-pci"
 BRIDGE: Final = 0x0604
 """Class of bridges between PCI buses: they stay with the host, whatever group they are in."""
@@ -111,6 +113,35 @@ def in_the_way(function: Function, sysfs: Path = SYSFS) -> list[Function]:
     ]  # fmt: skip
 
 
+def iommufd_nodes(function: Function, sysfs: Path = SYSFS, dev: Path = DEV) -> tuple[Path, ...]:
+    """The files by which iommufd gives a function that vfio-pci drives; none where the host's kernel does not (before
+    Linux 6.6, or built without CONFIG_IOMMUFD or CONFIG_VFIO_DEVICE_CDEV)."""
+    place = sysfs / "bus/pci/devices" / function.address / "vfio-dev"
+    try:
+        nodes = (dev / "iommu", *(dev / "vfio/devices" / name for name in os.listdir(place)))
+    except FileNotFoundError:
+        return ()
+    return nodes if len(nodes) == 2 and all(node.exists() for node in nodes) else ()
+
+
+def container_nodes(function: Function, dev: Path = DEV) -> tuple[Path, ...]:
+    """The files by which a VFIO container gives a function."""
+    return (dev / "vfio/vfio", dev / "vfio" / str(function.group))
+
+
+def nodes(function: Function, sysfs: Path = SYSFS, dev: Path = DEV) -> tuple[Path, ...]:
+    """The files to be opened for a function that vfio-pci drives: iommufd's where there are such, unless this user may
+    not open them and there are those of a container."""
+    by_iommufd, by_container = iommufd_nodes(function, sysfs, dev), container_nodes(function, dev)
+    if by_iommufd and (not refused(by_iommufd) or not all(node.exists() for node in by_container)): return by_iommufd
+    return by_container
+
+
+def refused(nodes: Iterable[Path]) -> list[Path]:
+    """Those of these files that are there and that this user may not open to read and write."""
+    return [node for node in nodes if node.exists() and not os.access(node, os.R_OK | os.W_OK)]
+
+
 def _write(path: Path, text: str) -> None:
     with path.open("w") as file: file.write(text)
 
@@ -160,6 +191,7 @@ def unbind(address: str, sysfs: Path = SYSFS) -> Function:
 
 
 __all__ = [
-    "BRIDGE", "SYSFS", "VFIO_DRIVER", "DeviceUnavailable", "Function", "bind", "full_address", "function_at",
-    "functions", "group_members", "in_the_way", "obstacle", "unbind",
+    "BRIDGE", "DEV", "SYSFS", "VFIO_DRIVER", "DeviceUnavailable", "Function", "bind", "container_nodes",
+    "full_address", "function_at", "functions", "group_members", "in_the_way", "iommufd_nodes", "nodes", "obstacle",
+    "refused", "unbind",
 ]  # fmt: skip

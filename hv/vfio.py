@@ -54,9 +54,9 @@ class VfioDevice:
                 f"{function.address} is driven by {function.driver or 'nobody'}",
                 f"give it to vfio-pci: sudo aerostat bind {function.address}",
             )
-        self._iommu = open_iommu(function)
+        self.iommu = open_iommu(function)
         try:
-            self._fd = self._iommu.device()
+            self._fd = self.iommu.device()
             info = ffi.new("struct vfio_device_info *", {"argsz": ffi.sizeof("struct vfio_device_info")})
             ioctl(self._fd, "VFIO_DEVICE_GET_INFO", info)
             if not info.flags & lib.VFIO_DEVICE_FLAGS_PCI:
@@ -213,10 +213,10 @@ class VfioDevice:
             os.pwrite(self._fd, value.to_bytes(size, "little"), self._offsets[region] + offset)
 
     def map(self, iova: int, address: int, length: int, writable: bool) -> None:
-        self._iommu.map(iova, address, length, writable)
+        self.iommu.map(iova, address, length, writable)
 
     def unmap(self, iova: int, length: int) -> None:
-        self._iommu.unmap(iova, length)
+        self.iommu.unmap(iova, length)
 
     def reset(self) -> None:
         if not self._can_reset: raise OSError(errno.ENOTTY, f"{self.name} cannot be reset by itself")
@@ -244,7 +244,7 @@ class VfioDevice:
             for fd in (*self.interrupts, self.removal):
                 if fd >= 0: os.close(fd)
             self.interrupts, self.removal = [], -1
-            self._iommu.close()
+            self.iommu.close()
 
 
 def _between(start: int, end: int, trapped: list[int]) -> Iterator[tuple[int, int]]:

@@ -108,7 +108,7 @@ def test_without_the_module(sysfs: Path) -> None:
 
 def test_the_list(sysfs: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (sysfs / "bus/pci/devices" / SOUND / "driver").unlink()
-    assert devices(as_json=False, sysfs=sysfs, vfio=tmp_path / "vfio") == 0
+    assert devices(as_json=False, sysfs=sysfs, dev=tmp_path / "dev") == 0
     lines = capsys.readouterr().out.splitlines()
     assert lines[0].split()[:5] == ["ADDRESS", "ID", "CLASS", "GROUP", "DRIVER"]
     assert f"{NIC}  8086:10fb  Ethernet" in lines[3]
@@ -117,8 +117,9 @@ def test_the_list(sysfs: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str
 
 
 def test_the_commands_say_what_is_wrong(sysfs: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert change_drivers([NIC], to_vfio=True, sysfs=sysfs) == 0
-    assert capsys.readouterr().out == f"{NIC}: driven by vfio-pci, group 4: /dev/vfio/4\n"
+    dev = sysfs / "dev"
+    assert change_drivers([NIC], to_vfio=True, sysfs=sysfs, dev=dev) == 0
+    assert capsys.readouterr().out == f"{NIC}: driven by vfio-pci, group 4: {dev}/vfio/4\n"
     assert change_drivers(["nonsense"], to_vfio=True, sysfs=sysfs) == 2
     assert change_drivers(["0000:09:00.0"], to_vfio=False, sysfs=sysfs) == 125
     said = capsys.readouterr().err

@@ -4,7 +4,7 @@ QEMU emulates an AMD processor in software, an ordinary Debian kernel offers /de
 test files of this project there with the interpreter and the packages of this environment.
 
     files.py     which test files run there, one batch a QEMU run
-    kernel.py    Debian's kernel package -> a bootable kernel and the modules needed, in load order
+    kernel.py    a kernel package, Debian's or Ubuntu's, -> a bootable kernel and the modules needed, in load order
     cpio.py      the archive format the kernel unpacks its first file system from
     image.py     what is in that file system: interpreter, packages, repository, busybox, modules, `init`
     init         the first process in it
@@ -12,6 +12,8 @@ test files of this project there with the interpreter and the packages of this e
     outside.py   what the host sees of what tests did with these
     lab.py       start QEMU, follow it, end it, and read the results
     inside/      tests that only make sense in the lab
+
+The kernel is Debian's, but for the batch "iommufd", which needs one that has it: Ubuntu's, pinned in kernel.py.
 
 What an emulated processor does not do, so that tests which need it belong in files that are not named for the lab:
 

@@ -2,6 +2,8 @@
 
 from dataclasses import dataclass
 
+from tests.lab.kernel import DEBIAN, UBUNTU
+
 __all__ = ["BATCHES", "Batch"]
 
 
@@ -15,6 +17,8 @@ class Batch:
     """One is steadier, and makes and closes machines twice as fast; two let vCPUs of a machine really run at once."""
     devices: bool = False
     """With the devices of tests.lab.hardware."""
+    kernel: str = DEBIAN
+    """Which of tests.lab.kernel."""
 
 
 BATCHES = {
@@ -45,8 +49,12 @@ BATCHES = {
     ),
     "attacks": Batch(("tests/aerostat/test_hostile.py",)),
     "isolation": Batch(("tests/aerostat/test_isolation.py",), processors=2),
-    "devices": Batch(("tests/lab/inside/test_vfio.py",), devices=True),
+    "devices": Batch(("tests/lab/inside/test_vfio.py", "tests/lab/inside/test_iommu.py"), devices=True),
     "drivers": Batch(("tests/lab/inside/test_drivers.py",), devices=True),
+    "iommufd": Batch(
+        ("tests/lab/inside/test_vfio.py", "tests/lab/inside/test_iommu.py", "tests/lab/inside/test_drivers.py"),
+        devices=True, kernel=UBUNTU,
+    ),
     "giants": Batch(("tests/aerostat/test_giants.py",), processors=2),
 }
 """Each run has fifteen minutes. Python is about 13 times slower there than outside: split a batch before it needs more

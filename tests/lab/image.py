@@ -3,8 +3,8 @@
 The lab needs no disk and no file sharing: everything is in one archive that its kernel unpacks into memory, at the
 paths it has outside, so that the interpreter, its virtual environment and the compiled extension work unchanged.
 
-- The *base* (interpreter, standard library, packages, busybox, kernel modules) changes rarely and is kept in build/lab.
-- The *repository* is packed anew for every run.
+- The *base* (interpreter, standard library, packages, busybox) changes rarely and is kept in build/lab.
+- The *repository*, and the modules of the run's kernel, are packed anew for every run.
 
 Python sources come with their byte code: compiling in the lab would cost seconds an import.
 """
@@ -45,10 +45,10 @@ _CACHES = {"__pycache__", ".mypy_cache", ".ruff_cache", ".pytest_cache", ".hypot
 _SUFFIXES_OMITTED = {".a", ".pyc", ".pyi"}
 
 
-def build_base(cache: Path, kernel: Kernel, busybox: Path) -> Path:
+def build_base(cache: Path, busybox: Path) -> Path:
     """The path of the archive of all that is not the repository; built unless `cache` holds what these files give."""
     files = list(_base_files())
-    archive = cache / f"base-{_fingerprint([*files, *kernel.modules, busybox, *_LAB.glob('*')])}.cpio"
+    archive = cache / f"base-{_fingerprint([*files, busybox, *_LAB.glob('*')])}.cpio"
     if archive.exists():
         return archive
     for outdated in cache.glob("base-*.cpio"):
@@ -56,12 +56,10 @@ def build_base(cache: Path, kernel: Kernel, busybox: Path) -> Path:
     partial = archive.with_suffix(".partial")  # what bears an archive's name is complete
     with partial.open("wb") as out:
         image = _Image(CpioWriter(out))
-        for directory in ("/dev", "/proc", "/sys", "/tmp", "/run", "/root", "/lab", "/lab/modules"):
+        for directory in ("/dev", "/proc", "/sys", "/tmp", "/run", "/root", "/lab"):
             image.directory(directory)
         image.cpio.character_device("/dev/console", 5, 1)  # the kernel opens it for `init`
         image.put("/init", (_LAB / "init").read_bytes(), 0o755)
-        for module in kernel.modules:
-            image.put(f"/lab/modules/{module.name}", module.read_bytes())
         image.put("/lab/busybox", busybox.read_bytes(), 0o755)
         image.link("/bin/busybox", "/lab/busybox")
         image.link("/bin/sh", "/lab/busybox")
@@ -75,11 +73,13 @@ def build_base(cache: Path, kernel: Kernel, busybox: Path) -> Path:
     return archive
 
 
-def write_repository(archive: Path, job: str) -> None:
-    """Append this repository, as it is now, and the shell commands that `init` shall run, to the file `archive`."""
+def write_repository(archive: Path, job: str, kernel: Kernel) -> None:
+    """Append this repository, as it is now, the modules that `init` shall load, and the shell commands that it shall
+    run, to the file `archive`."""
     with archive.open("ab") as out:
         image = _Image(CpioWriter(out))
         image.put("/lab/job", job.encode())
+        for module in kernel.modules: image.put(f"/lab/modules/{module.name}", module.read_bytes())
         for path in _tree(REPOSITORY, _REPOSITORY_OMITTED):
             with contextlib.suppress(FileNotFoundError):  # a temporary file of a build beside us
                 image.mirror(path)

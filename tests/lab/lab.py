@@ -20,11 +20,13 @@ from pathlib import Path
 from hv.native.build import build
 from tests.lab.hardware import IOMMU_PARAMETERS, Hardware, Left
 from tests.lab.image import REPOSITORY, build_base, write_repository
-from tests.lab.kernel import Kernel, obtain_kernel
+from tests.lab.kernel import DEBIAN, UBUNTU, Kernel, obtain_kernel
 
 __all__ = ["PACKAGES", "LabResult", "LabUnavailable", "qemu_command", "read_report", "run"]
 
-PACKAGES = {"qemu-system-x86_64": "qemu-system-x86", "busybox": "busybox-static", "setpriv": "util-linux"}
+PACKAGES = {
+    "qemu-system-x86_64": "qemu-system-x86", "busybox": "busybox-static", "setpriv": "util-linux", "zstd": "zstd",
+}  # fmt: skip
 """Program -> Debian package: what the lab needs besides apt-get and dpkg-deb, which every Debian has."""
 
 CACHE = REPOSITORY / "build" / "lab"
@@ -81,27 +83,30 @@ def run(
     smp: int = 1,
     memory_mb: int = 2048,
     devices: bool = False,
+    kernel: str = DEBIAN,
     follow: Callable[[str], None] | None = None,
     pytest_arguments: Sequence[str] = (),
 ) -> LabResult:
     """Run pytest on `files` (paths relative to the repository) in the lab.
 
     `timeout`: seconds until QEMU is killed. `smp`: processors in the lab. `memory_mb`: its memory, of which the image
-    takes about 250 MB. `devices`: with those of tests.lab.hardware. `follow` gets the console's output line by line.
-    Raises LabUnavailable if a program is missing, KernelUnavailable if no kernel can be fetched.
+    takes about 250 MB. `devices`: with those of tests.lab.hardware. `kernel`: DEBIAN or UBUNTU of
+    tests.lab.kernel. `follow` gets the console's output line by line.  Raises LabUnavailable if a program is missing,
+    KernelUnavailable if its kernel cannot be fetched.
     """
     qemu, busybox = _program("qemu-system-x86_64"), Path(_program("busybox"))
+    if kernel == UBUNTU: _program("zstd")
     build()  # there is no compiler in the lab
     result = LabResult(tuple(files))
     with tempfile.TemporaryDirectory(prefix="aerostat-lab-") as scratch:
         image, results = Path(scratch, "image.cpio"), Path(scratch, "results.xml")
         with _cache() as cache:
-            kernel = obtain_kernel(cache)
-            shutil.copyfile(build_base(cache, kernel, busybox), image)
-        write_repository(image, _job(files, pytest_arguments))
+            booted = obtain_kernel(cache, kernel)
+            shutil.copyfile(build_base(cache, busybox), image)
+        write_repository(image, _job(files, pytest_arguments, kernel), booted)
         hardware = Hardware(Path(scratch)) if devices else None
         command = qemu_command(
-            qemu, kernel, image, results, smp=smp, memory_mb=memory_mb,
+            qemu, booted, image, results, smp=smp, memory_mb=memory_mb,
             devices=hardware.options() if hardware else (), parameters=IOMMU_PARAMETERS if hardware else "",
         )  # fmt: skip
         started = time.monotonic()
@@ -169,7 +174,7 @@ def read_report(report: bytes, result: LabResult) -> bool:
     return True
 
 
-def _job(files: Sequence[str], arguments: Sequence[str]) -> str:
+def _job(files: Sequence[str], arguments: Sequence[str], kernel: str) -> str:
     """The shell commands that run in the lab. The other processors come last: see inside/keep_vm.py for why."""
     options = ["-v", "--tb=short", "--durations=5", "-pno:cacheprovider"]
     options += ["-ojunit_family=xunit1", "--junitxml=/tmp/results"]
@@ -178,7 +183,8 @@ def _job(files: Sequence[str], arguments: Sequence[str]) -> str:
     pytest = [sys.executable, "-m", "pytest", *options, *arguments, *files]
     return (
         f"cd {shlex.quote(str(REPOSITORY))}\n"
-        "export AEROSTAT_LAB=1 HOME=/root LANG=C.UTF-8 TERM=dumb\n"
+        f"export AEROSTAT_LAB=1 AEROSTAT_LAB_KERNEL={kernel}\n"
+        "export HOME=/root LANG=C.UTF-8 TERM=dumb\n"
         "export PYTHONDONTWRITEBYTECODE=1 PYTEST_DISABLE_PLUGIN_AUTOLOAD=1\n"
         f"{shlex.quote(sys.executable)} -S tests/lab/inside/keep_vm.py /tmp/kept &\n"
         "while [ ! -e /tmp/kept ] && kill -0 $!; do sleep 0.1; done\n"

@@ -8,6 +8,8 @@ from tests.lab.hardware import MAC, Left
 
 __all__ = ["CHECKS", "frames_of"]
 
+FIRST_OF_IOMMU = 40000
+"""The block from which inside/test_iommu.py writes."""
 EXPERIMENTAL = b"\x88\xb5"
 ARP = b"\x08\x06"
 
@@ -23,8 +25,9 @@ def frames_of(pcap: bytes) -> Iterator[bytes]:
 
 
 def _devices(left: Left) -> None:
-    """After inside/test_vfio.py."""
+    """After inside/test_vfio.py and inside/test_iommu.py."""
     assert left.disk[8 * 512 : 16 * 512] == bytes(n * 7 & 255 for n in range(4096))
+    assert left.disk[FIRST_OF_IOMMU * 512 : (FIRST_OF_IOMMU + 8) * 512] == b"written" * 585 + b"x"
     assert b"SECRET" not in left.disk
 
 
@@ -32,7 +35,8 @@ def _drivers(left: Left) -> None:
     """After inside/test_drivers.py."""
     for lba, count, seed in ((64, 1000, 2), (8192, 64, 5), (16384, 200, 6)):
         assert left.disk[lba * 512 : (lba + count) * 512] == blocks(seed, lba, count), f"block {lba}"
-    assert not any(left.disk[: 64 * 512])
+    assert not any(left.disk[: 8 * 512])
+    assert not any(left.disk[16 * 512 : 64 * 512])
     ours = bytes.fromhex(MAC.replace(":", ""))
     frames = list(frames_of(left.frames))
     sent = [frame for frame in frames if frame[6:12] == ours]
@@ -43,5 +47,7 @@ def _drivers(left: Left) -> None:
     assert len([frame for frame in frames if frame[:6] == ours and frame[12:14] == ARP]) == 100 + 100 + 20
 
 
-CHECKS: dict[str, Callable[[Left], None]] = {"devices": _devices, "drivers": _drivers}
+CHECKS: dict[str, tuple[Callable[[Left], None], ...]] = {
+    "devices": (_devices,), "drivers": (_drivers,), "iommufd": (_devices, _drivers),
+}  # fmt: skip
 """By batch."""

@@ -15,6 +15,7 @@ from hv.pci import bind
 from hv.vfio import VfioDevice
 from tests.aerostat.programs import Capture, Outcome, Pipe, built, wait
 from tests.lab.hardware import MAC, SERIAL
+from tests.lab.inside.way import takes_its_way
 
 NVME, NIC = "0000:00:05.0", "0000:00:06.0"
 
@@ -27,13 +28,17 @@ def machine() -> Iterator[Machine]:
 @pytest.fixture(scope="module")
 def disk(machine: Machine) -> LentDevice:
     bind(NVME)
-    return machine.add_device(VfioDevice(NVME))
+    device = VfioDevice(NVME)
+    assert takes_its_way(device)
+    return machine.add_device(device)
 
 
 @pytest.fixture(scope="module")
 def nic(machine: Machine) -> LentDevice:
     bind(NIC)
-    return machine.add_device(VfioDevice(NIC))
+    device = VfioDevice(NIC)
+    assert takes_its_way(device)
+    return machine.add_device(device)
 
 
 def play(machine: Machine, lent: LentDevice, driver: str, *arguments: str) -> Outcome:
