@@ -56,7 +56,7 @@ def device(way: str) -> Iterator[VfioDevice]:
 
 @pytest.fixture
 def memory() -> Iterator[mmap.mmap]:
-    made = mmap.mmap(-1, 64 * PAGE)
+    made = mmap.mmap(-1, 64 * PAGE, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)  # as a machine's
     yield made
     made.close()
 
