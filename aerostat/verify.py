@@ -87,6 +87,15 @@ def verify(options: Namespace) -> int:
         if value is not None and not value > 0:
             complain(f"{name} {value:g} is not more than 0")
             return USAGE
+    if options.seed < 0:
+        complain(f"--seed {options.seed} is less than 0")
+        return USAGE
+    if options.svg:
+        try:
+            with open(options.svg, "a"): pass  # before proving, not after
+        except OSError as error:
+            complain(f"--svg {options.svg}: {error.strerror}")
+            return USAGE
     jobs = options.jobs or len(os.sched_getaffinity(0))
     quiet = options.json or not sys.stderr.isatty()
     run = prove(tasks, jobs, options.timeout, options.seed, not options.no_cache, quiet)

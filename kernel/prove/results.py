@@ -27,7 +27,7 @@ from kernel.prove.solver import PROVED
 ENGINE: Final = (
     "kernel/prove", "kernel/invariants", "kernel/objects", "kernel/ledgers.py", "kernel/storage.py",
     "kernel/written.py", "kernel/touched.py", "kernel/specs/__init__.py", "kernel/specs/frame.py",
-    "kernel/journaled/__init__.py",
+    "kernel/journaled/__init__.py", "abi/layout.py",
 )  # fmt: skip
 """Files and folders on which every result depends."""
 

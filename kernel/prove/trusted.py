@@ -9,8 +9,15 @@ from kernel.prove.hardware.obligation import Assumption
 ASSUMPTIONS: Final = (
     Assumption("z3", "what z3 finds unsatisfiable is", "a pinned release, used by many; `make soak`: 10 seeds"),
     Assumption(
-        "evaluator", "kernel/prove/evaluator.py means by the kernel's Python what CPython does",
-        "it refuses what it does not know, and is tested against runs of the kernel on random states",
+        "evaluator", "kernel/prove means by the kernel's Python what CPython does: source.py finds what a name stands "
+        "for, evaluator.py and state.py run it, terms.py simplifies what comes of it",
+        "constructs that are not known to be meant alike are refused (tests/kernel/prove/test_evaluator.py); all of it "
+        "is tested against runs of the kernel on random states",
+    ),
+    Assumption(
+        "kept results", "what was proved before holds still, where nothing has changed that it was proved from",
+        "digests of the functions and constants that were evaluated, of the engine, the invariants and z3; `make "
+        "verify`, and --no-cache, prove everything anew",
     ),
     Assumption(
         "instances", "nothing: invariants are given to z3 only of some objects",
@@ -72,6 +79,12 @@ ASSUMPTIONS: Final = (
         "by reading; whom a thread of A can meet is proved",
     ),
     Assumption(
+        "answers", "what kernel/calls tells a program besides the result of a transition is of the program's own "
+        "objects, or of a message given to it",
+        "by reading: badges, handles, addresses of its own, and errors found before the first step; tests give calls "
+        "arguments of any size",
+    ),
+    Assumption(
         "renaming", "two states that look alike to A but for page numbers may be given the same ones",
         "each transition is checked to use them as names alone; results are proved without this",
     ),
@@ -84,7 +97,8 @@ NOT_PROVED: Final = (
     "noninterference of schedule and preempt but for local respect: which thread a shared core runs next is time",
     "time: how long anything takes, and what can be learnt from that",
     "that what is waited for comes: fairness of locks and queues, the end of long calls (bounded steps, by tests)",
-    "kernel/calls: arguments become transitions there; each transition is proved for all arguments, the order is not",
+    "kernel/calls: arguments become transitions there, and results answers; each transition is proved for all "
+    "arguments; their order, and what is looked at between them, is not",
     "the Linux personality, programs, drivers",
 )
 """What is not claimed."""

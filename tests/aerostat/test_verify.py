@@ -55,7 +55,9 @@ def test_what_is_not_understood_is_not_proved(
 def test_wrong_usage(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["verify", "--function", "qouta_split"]) == 2
     assert "quota_split" in capsys.readouterr().err
-    assert main(["verify", "--jobs", "0"]) == 2
+    for wrong in (["--jobs", "0"], ["--seed", "-1"], ["--timeout", "0"], ["--svg", "/no/such/folder/times.svg"]):
+        assert main(["verify", "--function", "addresses", *wrong]) == 2, wrong
+        assert " ".join(wrong) in capsys.readouterr().err
 
 
 def test_what_is_trusted_is_listed(capsys: pytest.CaptureFixture[str]) -> None:

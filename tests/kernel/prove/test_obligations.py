@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from kernel.prove import obligations, results, source
+from kernel.prove import counting, instances, obligations, results, source
 from kernel.prove.evaluator import NotUnderstood
 from kernel.prove.goals import Goal
 from kernel.prove.lemmas import LEMMAS
@@ -53,6 +53,19 @@ def test_a_task_is_proved_if_all_its_goals_are(statuses: tuple[str, ...], expect
     assert report.status == expected
     assert [outcome.status for outcome in report.outcomes] == list(statuses)
     assert ("kernel.boot", "begin") in report.consulted
+
+def test_what_all_tasks_begin_with_is_made_of_what_every_result_depends_on() -> None:
+    """It is evaluated once, before them: no task consults it."""
+    instances.template.cache_clear()
+    counting.rules.cache_clear()
+    source.CONSULTED.clear()
+    obligations.warm()
+    assert ("kernel.ledgers", "BLOCK_PAGES") in source.CONSULTED
+    for module, name in source.CONSULTED:
+        origin, _ = source.module(module).imported.get(name, (module, name))
+        path = source.module(origin).path.relative_to(source.ROOT)
+        assert any(path.is_relative_to(its) for its in results.ENGINE), (module, name)
+
 
 def test_the_transition_itself_is_among_what_its_result_depends_on() -> None:
     chosen = [task for task in obligations.tasks() if task.about == "quota_split"]
