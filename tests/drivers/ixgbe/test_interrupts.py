@@ -58,6 +58,18 @@ def test_reading_causes_clears_them(trapped: Card) -> None:
     assert trapped.read(c.EICR) == 5
 
 
+def test_reading_causes_masks_what_eiam_says_where_there_is_one_vector(trapped: Card) -> None:
+    """8.2.3.5.10; with MSI-X reading EICR masks nothing."""
+    for msix, left in ((0, 1 << 20 | 4), (1 << 4, 1 << 20 | 7)):
+        trapped.write(c.GPIE, msix)
+        trapped.write(c.EIMC, 0x7FFF_FFFF)
+        trapped.write(c.EIAM, 3)
+        trapped.write(c.EIMS, 1 << 20 | 7)
+        trapped.nic.cause(1)
+        assert trapped.read(c.EICR) == 1
+        assert trapped.read(c.EIMS) == left
+
+
 def test_a_cause_that_comes_while_others_are_cleared(quiet: Card) -> None:
     quiet.nic.cause(LSC)
     quiet.poll()

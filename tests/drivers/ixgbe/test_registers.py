@@ -275,6 +275,20 @@ def test_bases_and_lengths_are_multiples_of_128(card: Card, offset: int, value: 
     assert card.nic.errors == {"RING_SIZE": 1}
 
 
+@pytest.mark.parametrize("at", [rx(0), tx(0)], ids=["receive", "transmit"])
+def test_a_ring_whose_head_is_beyond_it_is_not_enabled(card: Card, at: int) -> None:
+    card.write(at, BASE)
+    card.write(at + 8, 512)
+    if at == rx(0): card.write(at + 0x14, 1 << 25 | 2)
+    card.write(at + 0x10, 32)
+    card.write(at + 0x28, 1 << 25)
+    assert card.read(at + 0x28) >> 25 & 1 == 0
+    assert card.nic.errors == {"TAIL_BEYOND": 1}
+    card.write(at + 0x10, 31)
+    card.write(at + 0x28, 1 << 25)
+    assert card.read(at + 0x28) >> 25 & 1 == 1
+
+
 def test_a_ring_without_length_is_not_enabled(card: Card) -> None:
     card.write(tx(0) + 0x28, 1 << 25)
     assert card.read(tx(0) + 0x28) >> 25 & 1 == 0

@@ -17,6 +17,7 @@ from tests.drivers.ixgbe.card import (
     MPC,
     QPRDC,
     RDRXCTL,
+    RTTDCS,
     RXCTRL,
     RXPBSIZE,
     Card,
@@ -103,6 +104,33 @@ def test_done_is_written_only_where_a_report_was_asked_for(card: Card) -> None:
     card.tell()
     assert [card.told(i) for i in (*silent, asked)] == [False, False, False, True]
     assert len(card.sent()) == 4
+
+
+@pytest.mark.parametrize("threshold", [0, 4])
+def test_done_is_not_written_of_what_came_in_pieces_or_is_told_by_threshold(card: Card, threshold: int) -> None:
+    card.transmit_queue(threshold=threshold)
+    silent = []
+    for number in range(6):
+        at = card.buffer(True, card.tails[0])
+        card.put(at, numbered(number, 100))
+        silent.append(card.data(0, at, 40, payload=100, low=0x0200_0000))
+        silent.append(card.data(0, at + 40, 60, payload=100, low=0x0300_0000))  # EOP, no RS
+    asked = card.send(numbered(9))
+    card.tell()
+    assert not any(map(card.told, silent))
+    assert card.told(asked)
+    assert card.sent() == [numbered(number, 100) for number in range(6)] + [numbered(9)]
+
+
+def test_nothing_is_sent_while_the_arbiter_is_disabled(card: Card) -> None:
+    card.transmit_queue()
+    card.write(RTTDCS, 1 << 6)
+    card.send(numbered(1))
+    card.tell()
+    assert (card.sent(), card.read(tx(0) + 0x10)) == ([], 0)
+    card.write(RTTDCS, 0)
+    card.poll()
+    assert card.sent() == [numbered(1)]
 
 
 def test_write_back_threshold_does_not_hold_back_what_is_last(card: Card) -> None:

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import random
 import struct
+import time
 from pathlib import Path
 
 import pytest
 
+from drivers._native import lib
 from drivers.nvme.backing import Backing, in_file, in_memory
 
 from .conftest import SIZE, MakeHost
@@ -257,8 +259,6 @@ def on_file(make_host: MakeHost, path: Path, **how: int) -> tuple[Host, Queue]:
 
 def settle(host: Host, queue: Queue, count: int) -> list[Completion]:
     """Waits for completions of what a file does in its own time."""
-    import time
-
     done: list[Completion] = []
     deadline = time.monotonic() + 60
     while len(done) < count and time.monotonic() < deadline:
@@ -329,6 +329,28 @@ def test_no_data_moves_after_a_queue_was_deleted(make_host: MakeHost, tmp_path: 
         assert host.load(queue.cq, PAGE) == told
         assert host.run(host.admin, 0x04, dw10=1).status == 0
         queue = host.queue(1, 64 + turn)
+
+
+def test_the_end_of_a_queue_waits_for_its_data(make_host: MakeHost, tmp_path: Path) -> None:
+    """On a disk that is asked for much at once something is under way when it begins; nothing is when it returns."""
+    (tmp_path / "disk").write_bytes(random.Random(1).randbytes(128 * PAGE))
+    host, queue = on_file(make_host, tmp_path / "disk")
+    at, moved = host.page(128), False
+    for _ in range(5):
+        host.store(at, b"\xee" * 128 * PAGE)
+        for index in range(128):
+            queue.put(2, nsid=1, prp1=at + index * PAGE, dw10=8 * index, dw12=7)
+        queue.ring()
+        lib.nvme_pass(host.model.engine)
+        before = host.load(at, 128 * PAGE)
+        lib.nvme_sq_end(host.model.engine, 1)
+        seen = host.load(at, 128 * PAGE)
+        time.sleep(0.01)
+        assert host.load(at, 128 * PAGE) == seen
+        moved = moved or seen != before
+        lib.nvme_cq_end(host.model.engine, 1)
+        queue = host.queue(1, 256)
+    if not moved: pytest.skip("this disk has read everything before one can ask")
 
 
 def test_a_file_of_no_size_is_refused(tmp_path: Path) -> None:

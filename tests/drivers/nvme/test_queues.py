@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import struct
+import time
 
 import pytest
 
@@ -128,14 +129,103 @@ def error_events(host: Host) -> list[int]:
     return [done.result for done in host.admin.take() if done.cid == cid]
 
 
+@pytest.mark.parametrize("before", [0, 5])
 @pytest.mark.parametrize("value", [32, 33, 0xFFFF, 0xFFFFFFFF])
-def test_a_doorbell_beyond_the_queue_is_ignored_and_told(host: Host, value: int) -> None:
+def test_a_doorbell_beyond_the_queue_is_ignored_and_told(host: Host, value: int, before: int) -> None:
     queue = host.queue(1, 32)
+    for _ in range(before): assert host.read(queue, 0, 1, host.page()).status == 0
     host.bar.write32(0x1008, value)
     host.model.poll()
     assert error_events(host) == [0 | 1 << 8 | 1 << 16]  # error, invalid doorbell value, log page 1
     assert queue.peek() is None
     assert host.read(queue, 0, 1, host.page()).status == 0
+
+
+def test_a_tail_doorbell_with_more_than_the_queue_holds_is_ignored_and_told(make_host: MakeHost) -> None:
+    """3.1.24: commands that were not fetched would be overwritten."""
+    host = make_host()
+    host.enable()
+    if host.model.fast: pytest.skip("of two writes in shared memory the second alone is seen")
+    queue, page = host.queue(1, 8), host.page()
+    sent = [queue.put(2, nsid=1, prp1=page) for _ in range(6)]
+    queue.ring()
+    host.bar.write32(0x1008, 4)  # six more, before one was fetched
+    assert error_events(host) == [0 | 1 << 8 | 1 << 16]
+    assert [done.cid for done in queue.take()] == sent
+
+
+def test_a_head_doorbell_beyond_the_queue_is_ignored_and_told(host: Host) -> None:
+    """Also where, as a number, it is less than what was posted is ahead."""
+    queue, page = host.queue(1, 16, cq_entries=8), host.page()
+    for _ in range(5): assert host.read(queue, 0, 1, page).status == 0
+    sent = [queue.put(2, nsid=1, prp1=page) for _ in range(12)]
+    queue.ring()
+    host.model.poll()
+    host.bar.write32(0x100C, 8)
+    host.model.poll()
+    assert error_events(host) == [0 | 1 << 8 | 1 << 16]
+    got: list[int] = []
+    for _ in range(4):
+        got += [done.cid for done in queue.take()]
+        host.model.poll()
+    assert got == sent
+
+
+def test_the_head_that_completions_tell_is_what_was_fetched(make_host: MakeHost) -> None:
+    """And no more: the host puts new commands there."""
+    host = make_host()
+    host.enable()
+    host.model.poll()
+    queue, page = host.queue(1, 64), host.page()
+    for _ in range(40): queue.put(2, nsid=1, prp1=page)
+    queue.ring()
+    host.model.poll(1)
+    first = [done.sqhd for done in queue.take()]
+    assert first, "one pass begins some"
+    assert len(first) < 40, "and leaves others"
+    assert first == sorted(first)
+    assert all(number < head <= len(first) for number, head in enumerate(first))
+    host.model.poll()
+    assert [done.sqhd for done in queue.take()][-1] == 40
+
+
+def delete(host: Host, number: int) -> None:
+    for opcode in (0x00, 0x04): assert host.run(host.admin, opcode, dw10=number).status == 0
+
+
+@pytest.mark.parametrize("by", ["deletion", "reset"])
+@pytest.mark.parametrize("place", ["late", "lost", "held"])
+def test_nothing_is_told_of_a_queue_that_ended(make_host: MakeHost, place: str, by: str) -> None:
+    """Whatever its commands waited for.  And they end: 1,200 in all, more than a controller has in progress at once."""
+    from drivers.model.faults import Faults
+
+    faults = {"late": Faults(late=1.0, late_ms=2), "lost": Faults(lost=1.0), "held": None}[place]
+    host = make_host(faults=faults)
+    first = host._next
+    for turn in range(20):
+        host._next = first
+        host.enable()
+        host.model.poll()
+        sq, cq, page = host.page(), host.page(), host.page()
+        queue = host.queue(1, 64, cq_entries=4 if place == "held" else 64)
+        for _ in range(60): queue.put(2, nsid=1, prp1=page)
+        queue.ring()
+        host.model.poll()
+        queue.take(ring=False)
+        before, reads = host.load(queue.cq, PAGE), host.model.counts()["reads"]
+        assert reads == 60 * (turn + 1) or place == "held"
+        if by == "deletion": delete(host, 1)
+        else: host.bar.write32(0x14, 0)
+        if by == "deletion":  # others of the same number, elsewhere
+            assert create_cq(host, 1, prp1=cq, size=64).status == 0
+            assert create_sq(host, 1, 1, prp1=sq, size=64).status == 0
+        host.store(cq, bytes(PAGE))
+        if place == "late": time.sleep(0.003)
+        host.model.poll()
+        assert host.load(queue.cq, PAGE) == before
+        assert host.load(cq, PAGE) == bytes(PAGE)
+        host.bar.write32(0x14, 0)
+        host.model.poll()
 
 
 def test_a_head_doorbell_beyond_what_was_posted_is_ignored_and_told(host: Host) -> None:
