@@ -39,7 +39,7 @@ from kernel.prove.isolation import obligations as noninterference
 from kernel.prove.lemmas import LEMMAS
 from kernel.prove.solver import PROVED, REFUTED, UNKNOWN
 from kernel.prove.stages import STAGES
-from kernel.prove.steps import INDICES, Known, Step, transitions
+from kernel.prove.steps import INDICES, Ahead, Known, Step, open_ways, transitions
 
 Prove = Callable[[float, int], Iterator[Goal]]
 """Tries to prove something: with the seconds that z3 has for each question, and a seed."""
@@ -56,6 +56,8 @@ class Task:
     prove: Prove
     sources: tuple[str, ...] = ()
     """Files and folders, besides what the evaluator consults, on which the result depends."""
+    begin: Callable[[], None] | None = None
+    """What it has in common with others of an equal one, for whom it is done once (kernel.prove.processes)."""
 
     @property
     def name(self) -> str:
@@ -119,7 +121,12 @@ def _step(name: str, stages: bool = False) -> Step:
     """A transition where it writes.  Of those on address spaces no way is closed beforehand: what decides there is in
     the tables, and the oracle only takes from the solver what it can use."""
     function = transitions()[name]
-    return Step(function, pruned=not INDICES.keys() & set(function.parameters), stages=stages)
+    if stages: return Step(function, pruned=_is_pruned(name), stages=True)
+    return open_ways(function) if _is_pruned(name) else Step(function)
+
+
+def _is_pruned(name: str) -> bool:
+    return not INDICES.keys() & set(transitions()[name].parameters)
 
 
 def _preserved(name: str) -> Prove:
@@ -176,9 +183,10 @@ def of_transition(name: str) -> Iterator[Task]:
     yield Task(
         "transitions", name, "specification",
         f"where {name} writes, it does what its specification says, and nothing else", _specified(name),
+        begin=Ahead(name) if _is_pruned(name) else None,
     )  # fmt: skip
     says = f"where {name} writes nothing, it returns what its specification says"
-    if not INDICES.keys() & set(transitions()[name].parameters):
+    if _is_pruned(name):
         yield Task("transitions", name, "refusals", says, _refusing(name, False))
         return
     yield Task("transitions", name, "refusals", f"{says} (indices are ones)", _refusing(name, True))
@@ -242,7 +250,7 @@ def of_hardware(obligations: Iterable[Obligation], sources: tuple[str, ...]) -> 
 
 def _of_isolation() -> Iterator[Task]:
     for its in noninterference.obligations():
-        yield Task("isolation", its.about, its.what, its.says, its.attempt)
+        yield Task("isolation", its.about, its.what, its.says, its.attempt, begin=its.begin)
 
 
 def tasks() -> list[Task]:

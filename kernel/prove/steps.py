@@ -4,6 +4,7 @@ have in common."""
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 from functools import cache
 from typing import ClassVar, Final
 
@@ -147,6 +148,25 @@ class Step:
                 yield read(field, write.id) if write.index is None else read(field, write.id, write.index)
                 if not callable(write.value): yield write.value
         yield from self.state.definitions()
+
+
+_AHEAD: Final[dict[str, Step]] = {}
+
+
+@dataclass(frozen=True)
+class Ahead:
+    """Evaluates a transition for the proofs about it to begin with, each in a process forked after that."""
+
+    name: str
+
+    def __call__(self) -> None:
+        _AHEAD[self.name] = Step(transitions()[self.name], pruned=True)
+
+
+def open_ways(function: Function) -> Step:
+    """A transition on those ways that the invariants leave open: if it was evaluated ahead that one, which is used up,
+    because what is proved changes it."""
+    return _AHEAD.pop(function.name, None) or Step(function, pruned=True)
 
 
 class Known(Surroundings):

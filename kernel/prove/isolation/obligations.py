@@ -19,7 +19,7 @@ from kernel.prove.isolation.surroundings import NOW, Sides, Surroundings, said
 from kernel.prove.solver import PROVED, REFUTED
 from kernel.prove.source import Function
 from kernel.prove.state import BEFORE, State
-from kernel.prove.steps import Step, transitions
+from kernel.prove.steps import Ahead, Step, open_ways, transitions
 from kernel.prove.terms import Truth, name
 
 VACUOUS: Final = "nothing that is supposed of this step can be: it proves nothing"
@@ -42,6 +42,8 @@ class Obligation:
     what: str
     says: str
     attempt: Callable[[float, int], Iterator[Goal]]
+    begin: Ahead | None = None
+    """What it has in common with others."""
 
     @property
     def name(self) -> str:
@@ -55,26 +57,27 @@ def obligations() -> Iterator[Obligation]:
         its_name = consequence.holds.__name__
         yield Obligation(its_name, "isolation", documented(consequence.holds), partial(_consequence, consequence))
     for its_name, function in transitions().items():
+        ahead = Ahead(its_name)
         says = f"where A makes {its_name}, A and B stay isolated"
-        yield Obligation(its_name, "isolation", says, partial(isolation, function))
+        yield Obligation(its_name, "isolation", says, partial(isolation, function), ahead)
         says = f"where A makes {its_name}, nothing changes that B observes"
-        yield Obligation(its_name, "local respect", says, partial(respect, function))
+        yield Obligation(its_name, "local respect", says, partial(respect, function), ahead)
         says = f"{its_name} uses page numbers as names, and tells programs none"
         yield Obligation(its_name, "page numbers are names", says, partial(only_names, function))
         if its_name in LEAKS or its_name in UNOBSERVED: continue
         if its_name not in HOSTED:
             says = f"in states that look alike to A, {its_name} gives it the same result"
-            yield Obligation(its_name, "same results", says, partial(same_results, function))
+            yield Obligation(its_name, "same results", says, partial(same_results, function), ahead)
         says = f"states that look alike to A do so after {its_name}"
-        yield Obligation(its_name, "states alike", says, partial(same_states, function))
+        yield Obligation(its_name, "states alike", says, partial(same_states, function), ahead)
     for its_name in STEPS:
         says = f"where the mediator makes {its_name}, A and B stay isolated, and it gives and takes words alone"
-        yield Obligation(its_name, "mediator", says, partial(mediation, transitions()[its_name]))
+        yield Obligation(its_name, "mediator", says, partial(mediation, transitions()[its_name]), Ahead(its_name))
 
 
 def isolation(function: Function, timeout: float, seed: int = 0) -> Iterator[Goal]:
     """A step of A keeps A and B isolated."""
-    step = Step(function, pruned=True)
+    step = open_ways(function)
     known = Surroundings(step, timeout, locality.acting(step), seed)
     yield from _not_vacuous(known)
     yield from locality.prove(step, known, locality.isolation_goals(step, known))
@@ -82,14 +85,14 @@ def isolation(function: Function, timeout: float, seed: int = 0) -> Iterator[Goa
 
 def respect(function: Function, timeout: float, seed: int = 0) -> Iterator[Goal]:
     """A step of A changes nothing that B observes."""
-    step = Step(function, pruned=True)
+    step = open_ways(function)
     known = Surroundings(step, timeout, locality.acting(step), seed)
     yield from locality.prove(step, known, locality.respect_goals(step, known))
 
 
 def mediation(function: Function, timeout: float, seed: int = 0) -> Iterator[Goal]:
     """A step that the mediator may take keeps A and B isolated, and the mediator giving and taking words alone."""
-    step = Step(function, pruned=True)
+    step = open_ways(function)
     predicate, arguments = STEPS[step.name]
     known = Surroundings(step, timeout, locality.supposing(step, predicate, arguments), seed, acting=NEITHER)
     yield from _not_vacuous(known)
@@ -101,14 +104,14 @@ def mediation(function: Function, timeout: float, seed: int = 0) -> Iterator[Goa
 
 def same_results(function: Function, timeout: float, seed: int = 0) -> Iterator[Goal]:
     """A step of A gives the same result in two states that look alike to it."""
-    step = Step(function, pruned=True)
+    step = open_ways(function)
     known = consistency.Alike(step, timeout, locality.acting(step, alone=True), seed)
     yield from consistency.prove(step, known, consistency.result_goals(step, known))
 
 
 def same_states(function: Function, timeout: float, seed: int = 0) -> Iterator[Goal]:
     """After a step of A, two states that looked alike to it do so again."""
-    step = Step(function, pruned=True)
+    step = open_ways(function)
     known = consistency.Alike(step, timeout, locality.acting(step, alone=True), seed, renamed=True)
     yield from consistency.prove(step, known, consistency.state_goals(step, known))
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import ast
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -92,6 +92,44 @@ def test_what_cannot_be_evaluated_ends_or_hangs_is_unknown() -> None:
     assert "a line" in found["refused"].outcomes[-1].counterexample
     assert "ended with 3" in found["ended"].outcomes[-1].counterexample
     assert "given up" in found["hanging"].outcomes[-1].counterexample
+
+
+def test_what_begins_alike_begins_once_and_each_goes_on_by_itself(tmp_path: Path) -> None:
+    begun = tmp_path / "begun"
+    seen: list[str] = []
+
+    def begin() -> None:
+        with begun.open("a") as file: file.write("once\n")
+        seen.append("the beginning")
+
+    def proving(name: str, first: Callable[[], object] = bool) -> Task:
+        def prove(timeout: float, seed: int) -> Iterator[Goal]:
+            first()
+            seen.append(name)
+            yield Goal(", ".join(seen), (), True, True, (), PROVED)
+
+        return Task("tests", name, "what", "", prove, begin=begin)
+
+    def hang() -> None: time.sleep(600)
+
+    def end() -> None: os._exit(3)
+
+    tasks = [proving("one"), proving("ended", end), proving("two"), proving("hanging", hang), proving("three")]
+    found = {of.about: report for of, report in run_all([*tasks, task("alone", PROVED)], 1, 1.0, longest=3.0)}
+    assert begun.read_text() == "once\n" * 2  # and anew after what hung
+    for name in ("one", "two", "three"): assert found[name].outcomes[0].name == f"the beginning, {name}"
+    assert "ended with 3" in found["ended"].outcomes[0].counterexample
+    assert "given up" in found["hanging"].outcomes[0].counterexample
+    assert found["alone"].status == PROVED
+    assert found.keys() == {of.about for of in tasks} | {"alone"}
+
+
+def test_what_the_beginning_consults_a_result_depends_on() -> None:
+    chosen = [task for task in obligations.tasks() if task.about == "quota_split" and task.begin is not None]
+    assert len(chosen) > 3
+    for task, report in run_all(chosen, 1, 20.0):
+        assert ("kernel.page_allocator", "quota_split") in report.consulted, task.name
+        assert report.status == PROVED, task.name
 
 
 @pytest.fixture
