@@ -12,6 +12,8 @@
  *
  *   -i  wait for interrupts instead of polling     -q N  queue pairs       -d N  entries of a queue
  *   -n  no doorbell buffers                        -t N  milliseconds until a command is given up
+ *   -s N  bytes of a request for a range (4096)    -o N  bytes in a page before its data, a multiple of 8 (0)
+ *   -r  its pages lie in memory in reverse order
  *
  * Exit status: 0, 1 for an error of the device, 2 for wrong usage, 3 where verify found other bytes.  The same source
  * is a program in a machine, where DEVICE is the device's name, and one outside (DEVICE is BAR:MEMORY[:INTERRUPTS]). */
@@ -21,12 +23,20 @@
 #include "line.h"
 
 #define BUFFERS 128
-#define BUFFER_SIZE 4096UL
+#define BENCH_SIZE 4096U
+#define MOST_PAGES 513 /* of a request */
+#define MEMORY (4UL << 20)
 
 static struct device device;
 static struct disk disk;
 static struct disk_request request[BUFFERS];
 static struct device_memory buffers;
+static uint64_t pages[BUFFERS][MOST_PAGES]; /* where the second of each, and those after it, are for the device */
+static struct {
+    uint64_t size, offset, stride; /* stride: whole pages */
+    unsigned count;                /* of buffers */
+    bool reversed;
+} how = {.size = 4096};
 
 static uint64_t mixed(uint64_t x)
 {
@@ -42,9 +52,28 @@ static uint64_t pattern(uint64_t seed, uint64_t lba, uint64_t place)
     return mixed(mixed(seed) ^ mixed(lba) ^ place);
 }
 
-static uint64_t *buffer(unsigned index)
+/* Where a page of a buffer is in the memory of all. */
+static uint64_t place_of(unsigned index, uint64_t page)
 {
-    return (uint64_t *)((uint8_t *)buffers.at + index * BUFFER_SIZE);
+    return index * how.stride + (how.reversed ? how.stride - DEVICE_PAGE - page * DEVICE_PAGE : page * DEVICE_PAGE);
+}
+
+/* A word of a request's data, by its place in bytes. */
+static uint64_t *word_at(const struct disk_request *one, uint64_t place)
+{
+    uint64_t at = how.offset + place;
+
+    return (uint64_t *)((uint8_t *)buffers.at + place_of((unsigned)(one - request), at / DEVICE_PAGE) + at % DEVICE_PAGE);
+}
+
+static int make_buffers(void)
+{
+    how.stride = (how.offset + how.size + DEVICE_PAGE - 1) / DEVICE_PAGE * DEVICE_PAGE;
+    if (how.size == 0 || how.size % disk.block || how.size > disk.most || how.offset % 8 || how.offset >= DEVICE_PAGE ||
+        how.stride > MOST_PAGES * DEVICE_PAGE)
+        return -DEVICE_EINVAL;
+    how.count = MEMORY / how.stride < BUFFERS ? (unsigned)(MEMORY / how.stride) : BUFFERS;
+    return device_memory_make(&device, how.count * how.stride, &buffers);
 }
 
 static void wait_some(struct disk_queue *queue)
@@ -56,18 +85,18 @@ static void wait_some(struct disk_queue *queue)
 }
 
 /* What a request's data is checked for, or printed; 0, or an exit status. */
-typedef int looker(const struct disk_request *request, const uint64_t *data, uint64_t seed);
+typedef int looker(const struct disk_request *one, uint64_t seed);
 
 /* Does an operation on a range in pieces of a buffer, many at a time.  `prepare` fills what is to be written. */
 static int run_range(enum disk_operation operation, uint64_t lba, uint64_t blocks, uint64_t seed, looker *look)
 {
-    uint32_t most = operation == DISK_ZERO || operation == DISK_DISCARD ? 1024 : (uint32_t)(BUFFER_SIZE / disk.block);
+    uint32_t most = operation == DISK_ZERO || operation == DISK_DISCARD ? 1024 : (uint32_t)(how.size / disk.block);
     struct disk_queue *queue = &disk.queue[0];
     struct disk_request *unused[BUFFERS], *done[BUFFERS];
     unsigned free = 0, got, flying = 0, next = 0;
     int status = 0;
 
-    for (unsigned i = 0; i < BUFFERS; i++)
+    for (unsigned i = 0; i < how.count; i++)
         unused[free++] = &request[i];
     while (blocks || flying) {
         while (blocks && free && !status) {
@@ -76,10 +105,13 @@ static int run_range(enum disk_operation operation, uint64_t lba, uint64_t block
 
             *one = (struct disk_request){.operation = operation, .lba = lba,
                                          .blocks = blocks < most ? (uint32_t)blocks : most,
-                                         .iova = buffers.iova + index * BUFFER_SIZE};
+                                         .iova = buffers.iova + place_of(index, 0) + how.offset,
+                                         .pages = how.reversed ? pages[index] : NULL};
+            for (uint64_t page = 1; page < how.stride / DEVICE_PAGE; page++)
+                pages[index][page - 1] = buffers.iova + place_of(index, page);
             if (operation == DISK_WRITE)
-                for (uint32_t i = 0; i < one->blocks * disk.block / 8; i++)
-                    buffer(index)[i] = pattern(seed, lba + i * 8 / disk.block, i * 8 % disk.block);
+                for (uint32_t at = 0; at < one->blocks * disk.block; at += 8)
+                    *word_at(one, at) = pattern(seed, lba + at / disk.block, at % disk.block);
             /* One after the other over all queues. */
             if (!disk_submit(&disk.queue[next % disk.queues], &one, 1))
                 break;
@@ -99,7 +131,7 @@ static int run_range(enum disk_operation operation, uint64_t lba, uint64_t block
                 if (done[j]->result && !status)
                     status = say_failed("the device", done[j]->result);
                 else if (look && !status)
-                    status = look(done[j], buffer((unsigned)(done[j] - request)), seed);
+                    status = look(done[j], seed);
                 unused[free++] = done[j];
             }
             got += now;
@@ -111,32 +143,30 @@ static int run_range(enum disk_operation operation, uint64_t lba, uint64_t block
     return status;
 }
 
-static int check(const struct disk_request *one, const uint64_t *data, uint64_t seed)
+static int check(const struct disk_request *one, uint64_t seed)
 {
-    for (uint32_t i = 0; i < one->blocks * disk.block / 8; i++)
-        if (data[i] != pattern(seed, one->lba + i * 8 / disk.block, i * 8 % disk.block)) {
+    for (uint32_t at = 0; at < one->blocks * disk.block; at += 8)
+        if (*word_at(one, at) != pattern(seed, one->lba + at / disk.block, at % disk.block)) {
             struct line line = {0};
 
-            line_decimal(&line, "other bytes in block ", one->lba + i * 8 / disk.block);
-            line_decimal(&line, " at ", i * 8 % disk.block);
+            line_decimal(&line, "other bytes in block ", one->lba + at / disk.block);
+            line_decimal(&line, " at ", at % disk.block);
             device_say(line.text);
             return 3;
         }
     return 0;
 }
 
-static int print(const struct disk_request *one, const uint64_t *data, uint64_t seed)
+static int print(const struct disk_request *one, uint64_t seed)
 {
-    const uint8_t *bytes = (const uint8_t *)data;
-
     (void)seed;
     for (uint32_t at = 0; at < one->blocks * disk.block; at += 32) {
         struct line line = {0};
 
         line_number(&line, one->lba * disk.block + at, 16, 10);
         line_text(&line, " ");
-        for (unsigned i = 0; i < 32; i++)
-            line_number(&line, bytes[at + i], 16, 2);
+        for (unsigned i = 0; i < 32; i += 8)
+            line_number(&line, __builtin_bswap64(*word_at(one, at + i)), 16, 16);
         device_say(line.text);
     }
     return 0;
@@ -193,15 +223,15 @@ static int keep_log(uint64_t lba, uint64_t blocks)
 static int bench(enum disk_operation operation, uint64_t seconds)
 {
     struct disk_request *done[BUFFERS], *ready[BUFFERS];
-    unsigned depth = disk.queue[0].size - 1 < BUFFERS ? disk.queue[0].size - 1 : BUFFERS, count = depth;
+    unsigned depth = disk.queue[0].size - 1 < how.count ? disk.queue[0].size - 1 : how.count, count = depth;
     uint64_t start = device_ticks(), end = start + seconds * 1000000 * device.per_us;
     uint64_t finished = 0, took, drawn = 1, busy = 0;
-    uint32_t blocks = (uint32_t)(BUFFER_SIZE / disk.block);
+    uint32_t blocks = BENCH_SIZE / disk.block;
     struct line line = {0};
 
     for (unsigned i = 0; i < depth; i++) {
         request[i] = (struct disk_request){.operation = operation, .blocks = blocks,
-                                           .iova = buffers.iova + i * BUFFER_SIZE};
+                                           .iova = buffers.iova + i * how.stride};
         ready[i] = &request[i];
     }
     while (device_ticks() < end) {
@@ -239,7 +269,8 @@ static int bench(enum disk_operation operation, uint64_t seconds)
 
 static int usage(void)
 {
-    device_say("usage: nvme DEVICE [-i] [-n] [-q QUEUES] [-d ENTRIES] [-t MILLISECONDS] identify | flush | read LBA BLOCKS |");
+    device_say("usage: nvme DEVICE [-i] [-n] [-q QUEUES] [-d ENTRIES] [-t MILLISECONDS] [-s BYTES] [-o BYTES] [-r]");
+    device_say("       identify | flush | read LBA BLOCKS |");
     device_say("       write|verify LBA BLOCKS SEED | zero|discard LBA BLOCKS | log LBA BLOCKS | bench read|write SECONDS");
     return 2;
 }
@@ -310,6 +341,8 @@ int main(int argc, char **argv)
             options.interrupts = true;
         else if (option == 'n')
             options.no_shadow = true;
+        else if (option == 'r')
+            how.reversed = true;
         else if (at + 1 == argc)
             return usage();
         else if (option == 'q')
@@ -318,6 +351,10 @@ int main(int argc, char **argv)
             options.depth = (unsigned)text_number(argv[++at], &valid);
         else if (option == 't')
             options.timeout_ms = text_number(argv[++at], &valid);
+        else if (option == 's')
+            how.size = text_number(argv[++at], &valid);
+        else if (option == 'o')
+            how.offset = text_number(argv[++at], &valid);
         else
             return usage();
     }
@@ -331,13 +368,14 @@ int main(int argc, char **argv)
         device_close(&device);
         return say_failed("the controller", result);
     }
-    result = device_memory_make(&device, BUFFERS * BUFFER_SIZE, &buffers);
+    result = make_buffers();
     status = result ? say_failed("memory", result) : run(argc - at, argv + at);
     say_troubles();
     result = disk_close(&disk);
     if (result && !status)
         status = say_failed("shutdown", result);
-    device_memory_end(&device, &buffers);
+    if (buffers.size)
+        device_memory_end(&device, &buffers);
     device_close(&device);
     return status;
 }

@@ -103,6 +103,32 @@ def test_what_is_written_is_there(make_outside: MakeOutside, options: str) -> No
     assert outside.model.counts()["bad_doorbells"] == 0
 
 
+@pytest.mark.parametrize("options", [
+    "-s 512", "-s 8192", "-s 12288", "-s 8192 -o 8", "-s 4096 -o 2048", "-s 4096 -o 4088", "-s 131072", "-s 524288",
+    "-s 520192 -o 4088", "-s 8192 -r", "-s 65536 -r", "-s 65536 -o 1024 -r -q 3 -i", "-s 524288 -r -n -d 3",
+])  # fmt: skip
+def test_data_of_several_pages(make_outside: MakeOutside, options: str) -> None:
+    """PRP2 as a page and as a list, an offset in the first page, pages that follow each other and that do not."""
+    outside, chosen = make_outside(), options.split()
+    assert outside.run(*chosen, "write", "5", "3000", "8").returncode == 0
+    assert outside.contents(5, 3000) == blocks(8, 5, 3000)
+    assert not any(outside.contents(0, 5) + outside.contents(3005, 100))
+    assert outside.run(*chosen, "verify", "5", "3000", "8").returncode == 0
+    assert outside.run("verify", "5", "3000", "8").returncode == 0
+    assert outside.run(*chosen, "verify", "5", "3001", "8").returncode == 3
+    done = outside.run(*chosen, "read", "3003", "2")
+    assert bytes.fromhex("".join(line.split()[1] for line in done.stdout.splitlines())) == outside.contents(3003, 2)
+    counts = outside.model.counts()
+    assert (counts["errors"], counts["dma_faults"]) == (0, 0)
+    assert counts["writes"] == -(-3000 // (int(chosen[1]) // 512))
+
+
+@pytest.mark.parametrize("options", ["-s 0", "-s 100", "-s 1048576", "-o 4", "-o 4096"])
+def test_requests_that_cannot_be(make_outside: MakeOutside, options: str) -> None:
+    done = make_outside().run(*options.split(), "read", "0", "1")
+    assert (done.returncode, done.stdout) == (1, "memory: error 22\n")
+
+
 def test_doorbell_buffers_spare_register_writes(make_outside: MakeOutside) -> None:
     outside = make_outside()
     done = outside.run("bench", "read", "1")
