@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final
 
+from kernel.invariants import INVARIANTS
 from kernel.prove.addresses import number, uniqueness
 from kernel.prove.counterexample import describe
 from kernel.prove.counting import items_of, together
@@ -106,6 +107,7 @@ def _try(known: Known, goal: Goal, describing: bool = False) -> None:
     goal.status = known.solver.consistent()
     if describing and goal.status == REFUTED:
         goal.counterexample = describe(known, goal.after, goal.ids)
+        if goal.name in INVARIANTS: goal.counterexample = f"{INVARIANTS[goal.name].meaning}\n{goal.counterexample}"
         if known.step.name in SPECIFICATIONS: goal.counterexample += f"\n  {replay(known, goal.after)}"
     known.solver.leave()
 

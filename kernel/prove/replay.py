@@ -1,9 +1,10 @@
 """A counterexample tried in a real kernel: is it a bug, or a state that cannot be?
 
 The solver's model says what was read; a kernel is built that holds that and nothing else, with the ledgers that the
-model has.  If an invariant does not hold of it, the counterexample is spurious: that instance was not given to the
-solver.  If all hold, then as far as that can be said the state is one in which the step fails.  (It may still be out of
-reach: counts of the model can be of objects that it does not have.)
+model has.  What the call breaks there is told in any case.  If all invariants hold before it, then as far as that can
+be said the state is one in which the step fails.  (It may still be out of reach: counts of the model can be of objects
+that it does not have.)  If one does not, that instance was not given to the solver, and the counterexample may be
+spurious; or the model lacks, of a state that can be, objects further away.
 """
 
 from __future__ import annotations
@@ -37,15 +38,16 @@ class Replay:
 
     @property
     def spurious(self) -> bool:
-        """The state before is none that can be."""
+        """The state before is none that can be, as it stands."""
         return bool(self.before)
 
     def __str__(self) -> str:
-        if self.before:
-            missing = ", ".join(f"{clause}{ids}" for clause, ids in self.before[:4])
-            return f"in a kernel: spurious, as these do not hold before: {missing}"
-        failed = ", ".join(f"{clause}{ids}" for clause, ids in self.after[:4]) or "no invariant"
-        return f"in a kernel: every invariant holds before; the call returns {self.result}; broken after it: {failed}"
+        broken = ", ".join(f"{clause}{ids}" for clause, ids in self.after[:4]) or "no invariant"
+        came = f"the call returns {self.result} and breaks {broken}"
+        if self.result is None: came = "the call raises an error"
+        if not self.before: return f"in a kernel of these values every invariant holds before; {came}"
+        missing = ", ".join(f"{clause}{ids}" for clause, ids in self.before[:4])
+        return f"in a kernel of these values {came}; it may be spurious: before, these do not hold: {missing}"
 
 
 def built(solver: Solver, reads: Iterable[Term]) -> Kernel:
@@ -103,6 +105,7 @@ def replay(known: Known, goal: Truth, transition: Callable[..., int] | None = No
     k = built(known.solver, reads_of([goal, *given, *step.reads]))
     values = known.solver.values(step.arguments)
     arguments = tuple(values[argument] for argument in step.arguments)
+    broken(k)  # which looks at objects that are blank, and from then on are there
     before = broken(k)
     assert k.ledger is not None
     counted = ledgers.count(k)

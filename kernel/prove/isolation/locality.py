@@ -17,6 +17,8 @@ from kernel.prove.terms import Truth, any_of, equal, negate, read
 def supposing(step: Step, predicate: Callable[..., bool], arguments: tuple[str, ...]) -> Truth:
     """What a predicate says of these arguments of a step."""
     by_name = {str(argument.args[0]).partition("@")[0]: argument for argument in step.arguments}
+    missing = [argument for argument in arguments if argument not in by_name]
+    if missing: raise ValueError(f"{step.name} has no {missing[0]}: kernel/prove/isolation/actors.py says who makes it")
     return said(predicate, State(), BEFORE, Sides(), *[by_name[argument] for argument in arguments])
 
 
