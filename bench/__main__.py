@@ -11,6 +11,7 @@ TABLES: Final = {
     "calls": ("bench.calls", "IPC, memory, threads and processes against the exit floor; growth; shared memory"),
     "nic": ("bench.nic", "the 82599 driver on the model of the device: cycles a packet, one core and two"),
     "nvme": ("bench.nvme", "the NVMe driver and model: cycles an operation, a file against fio, inside a machine"),
+    "proofs": ("bench.proofs", "proofs of machines with few objects and with many: the same time"),
     "kernel": ("bench.kernel_calls", "transitions and their checks, without a virtual machine"),
 }
 
