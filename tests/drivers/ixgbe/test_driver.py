@@ -108,6 +108,21 @@ def test_queues_share_what_comes() -> None:
         assert sorted(sent(port, 4)) == [numbered(queue) for queue in range(4)]
 
 
+def test_a_queue_that_nobody_empties_holds_up_no_other() -> None:
+    with ports({"receive_queues": 2, "descriptors": 64, "buffers": 1024}) as port:
+        port.wait_for_link()
+        flows: dict[int, bytes] = {}
+        for number in range(64):
+            arrive(port, frame := ethernet(ipv4(udp(b"", ports=(number, 5)), 17)))
+            until(lambda: any(flows.setdefault(queue, frame) for queue in (0, 1) if port.receive(queue)))
+            if len(flows) == 2: break
+        arrive(port, *[flows[0]] * 200)  # more than its ring, and than nobody takes
+        for _ in range(20):
+            arrive(port, *[flows[1]] * 10)
+            assert [packet.data for packet in received(port, 10, 1)] == [flows[1]] * 10
+        assert port.statistics()["dropped"] == 200 - 63
+
+
 def test_checksums_are_told_and_filled_in() -> None:
     good_udp, good_tcp = ethernet(ipv4(udp(b"x" * 30), 17)), ethernet(ipv4(tcp(b"y" * 30), 6))
     blank_udp = ethernet(ipv4(udp(b"x" * 30, checksum=0), 17, checksum=0))

@@ -182,12 +182,30 @@ def test_a_device_that_does_badly(make_outside: MakeOutside, faults: Faults, doe
 def test_what_always_fails_ends_with_an_error(make_outside: MakeOutside) -> None:
     done = make_outside(faults=Faults(error=1.0)).run("write", "0", "8", "1")
     assert (done.returncode, done.stdout.splitlines()[0]) == (1, "the device: error 5")
+    assert "retried 5," in done.stdout
 
 
 def test_what_is_never_answered_ends_with_an_error(make_outside: MakeOutside) -> None:
     done = make_outside(faults=Faults(lost=1.0)).run("-t", "300", "flush")
     assert (done.returncode, done.stdout.splitlines()[0]) == (1, "flush: error 110")
-    assert "aborts 6" in done.stdout
+    assert "aborts 6, resets 0," in done.stdout
+
+
+def test_a_controller_that_does_not_abort_is_reset(make_outside: MakeOutside) -> None:
+    """What is not answered, and not aborted either, is submitted anew after a reset."""
+    outside = make_outside(faults=Faults(seed=5, lost=0.01))
+    outside.model.admin.commands[0x08] = lambda command: (0, 1)  # "not aborted" (5.1)
+    done = outside.run("-t", "200", "write", "0", "1600", "9")
+    assert done.returncode == 0, done.stdout
+    assert outside.contents(0, 1600) == blocks(9, 0, 1600)
+    assert int(re.findall(r"resets (\d+)", done.stdout)[0]) > 0
+
+
+def test_a_controller_that_fails_when_it_is_enabled(make_outside: MakeOutside) -> None:
+    outside = make_outside(ready_ms=-1)
+    outside.model._unfit = lambda: "it does not want to"  # type: ignore[method-assign]
+    done = outside.run("identify")
+    assert (done.returncode, done.stdout) == (1, "the controller: error 5\n")
 
 
 @pytest.mark.parametrize("options", ["", "-i"])
@@ -218,7 +236,7 @@ def test_a_queue_that_vanishes_is_recovered_from(make_outside: MakeOutside) -> N
     outside.model.map(0, address, 16 << 20, True)
     out, _ = running.communicate(timeout=60)
     assert running.returncode == 0, out
-    assert "resets 1" in out
+    assert "timeouts 0, aborts 0, resets 1," in out, "by what its state said, at once"
 
 
 def test_killed_while_it_writes_every_flushed_block_is_there(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import random
 import struct
 import time
@@ -233,6 +234,39 @@ def test_power_cut_loses_some_of_what_was_not_flushed_and_nothing_else(make_host
     assert host.model.cut_power(6) == 0
 
 
+def test_zeroes_that_were_not_flushed_are_lost_as_well(make_host: MakeHost) -> None:
+    host = make_host(power_cuts=True)
+    host.enable()
+    queue, at = host.queue(1), host.page()
+    host.store(at, pattern(4, PAGE))
+    for lba in range(0, 64, 8): assert host.write(queue, lba, 8, at).status == 0
+    assert host.run(queue, 0, nsid=1).status == 0
+    assert zeroes(host, queue, 0, 64).status == 0
+    lost = host.model.cut_power(3)
+    assert 10 < lost < 54
+    now = [contents(host, lba, BLOCK) for lba in range(64)]
+    assert now.count(bytes(BLOCK)) == 64 - lost
+    assert all(block in (bytes(BLOCK), pattern(4, PAGE)[lba % 8 * BLOCK :][:BLOCK]) for lba, block in enumerate(now))
+
+
+def test_power_is_cut_of_a_namespace_in_a_file(make_host: MakeHost, tmp_path: Path) -> None:
+    host = make_host(in_file(tmp_path / "disk", SIZE), power_cuts=True)
+    host.enable()
+    queue, at = host.queue(1), host.page()
+    for flushed in (True, False):
+        for lba in range(64):
+            host.store(at, bytes([lba + 1 + 100 * (not flushed)]) * BLOCK)
+            assert host.write(queue, lba, 1, at).status == 0
+        if flushed: assert host.run(queue, 0, nsid=1).status == 0
+    lost = host.model.cut_power(5)
+    assert 10 < lost < 54
+    there = (tmp_path / "disk").read_bytes()
+    old = [lba for lba in range(64) if there[lba * BLOCK : (lba + 1) * BLOCK] == bytes([lba + 1]) * BLOCK]
+    new = [lba for lba in range(64) if there[lba * BLOCK : (lba + 1) * BLOCK] == bytes([lba + 101]) * BLOCK]
+    assert len(old) == lost
+    assert sorted(old + new) == list(range(64))
+
+
 def test_nothing_is_lost_without_a_write_cache_or_after_a_shutdown(make_host: MakeHost) -> None:
     for shutdown in (False, True):
         host = make_host(power_cuts=True)
@@ -248,6 +282,48 @@ def test_nothing_is_lost_without_a_write_cache_or_after_a_shutdown(make_host: Ma
 
 
 # Files.
+
+
+def not_on_disk(path: Path) -> int:
+    """How many pages of a file the host has in its cache alone (cachestat of Linux 6.5)."""
+    cachestat = 451
+    libc = ctypes.CDLL(None, use_errno=True)
+    counts = (ctypes.c_uint64 * 5)()
+    with path.open("rb+") as file:
+        if libc.syscall(cachestat, file.fileno(), (ctypes.c_uint64 * 2)(0, 0), counts, 0):
+            pytest.skip("this host does not tell what is in its cache")
+    return counts[1] + counts[2]  # dirty, and being written
+
+
+@pytest.mark.parametrize("depth", [0, 64])
+def test_what_was_flushed_is_on_the_disk(make_host: MakeHost, tmp_path: Path, depth: int) -> None:
+    """Not in the host's cache alone, lost with its power: after a flush, a write with FUA, a shutdown."""
+    path = tmp_path / "disk"
+    host, queue = on_file(make_host, path, depth=depth, direct=False)
+    at = host.page()
+
+    def write(lba: int, *, fua: bool = False) -> None:
+        queue.put(1, nsid=1, prp1=at, dw10=lba, dw12=7 | fua << 30)
+        queue.ring()
+        assert [done.status for done in settle(host, queue, 1)] == [0]
+
+    write(0)
+    if not not_on_disk(path): pytest.skip("this host keeps no writes in its cache")
+    queue.put(0, nsid=1)
+    queue.ring()
+    assert [done.status for done in settle(host, queue, 1)] == [0]
+    assert not_on_disk(path) == 0
+    write(800, fua=True)
+    assert not_on_disk(path) == 0
+    assert host.run(host.admin, 0x09, dw10=6, dw11=0).status == 0  # no write cache: as if all had FUA
+    write(1600)
+    assert not_on_disk(path) == 0
+    assert host.run(host.admin, 0x09, dw10=6, dw11=1).status == 0
+    write(2400)
+    assert not_on_disk(path) > 0
+    host.bar.write32(0x14, 1 | 6 << 16 | 4 << 20 | 1 << 14)
+    assert host.bar.read32(0x1C) >> 2 & 3 == 2
+    assert not_on_disk(path) == 0
 
 
 def on_file(make_host: MakeHost, path: Path, **how: int) -> tuple[Host, Queue]:
@@ -297,6 +373,7 @@ def test_a_namespace_in_a_file(make_host: MakeHost, tmp_path: Path, depth: int, 
 
 def test_memory_is_taken_away_while_a_file_is_read_and_written(make_host: MakeHost, tmp_path: Path) -> None:
     """When unmap returns, data that was on its way is there, and no more comes."""
+    (tmp_path / "disk").write_bytes(random.Random(1).randbytes(128 * PAGE))  # holes would be read at once
     host, queue = on_file(make_host, tmp_path / "disk")
     at = host.page(128)
     host.store(at, b"\xee" * 128 * PAGE)
@@ -306,6 +383,8 @@ def test_memory_is_taken_away_while_a_file_is_read_and_written(make_host: MakeHo
     host.model.poll(1)
     host.model.unmap(at, 128 * PAGE)
     seen = host.load(at, 128 * PAGE)
+    time.sleep(0.01)
+    assert host.load(at, 128 * PAGE) == seen
     done = settle(host, queue, 128)
     assert len(done) == 128
     assert {one.status for one in done} <= {0, 0x04}
