@@ -6,9 +6,6 @@ import pytest
 
 from bench import proofs
 from tests.kernel.prove.planted import plant
-from tests.kernel.pure import with_sources
-
-pytestmark = with_sources
 
 
 @pytest.mark.parametrize("count", [1, 10**9])

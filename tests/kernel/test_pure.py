@@ -16,6 +16,7 @@ HERE = Path(__file__).parent
 
 @pytest.mark.parametrize("name", [
     "prove/test_specifications.py", "prove/test_seam.py", "test_numbers.py", "test_cache.py", "test_storage.py",
+    "prove/test_replay.py", "test_specified_cases.py",
     "test_compiled.py::test_code_of_a_function_that_may_be_compiled",
     "../aerostat/test_bounds.py::test_a_range_that_cannot_be_paid_for_costs_no_more_than_one_that_can",
 ])  # fmt: skip

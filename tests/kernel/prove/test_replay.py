@@ -20,8 +20,6 @@ from kernel.prove.terms import Truth, equal, negate, read
 from tests.kernel.prove.planted import plant
 from tests.kernel.pure import with_sources
 
-pytestmark = with_sources
-
 
 def tried(transition: str, goal: Truth, known: Known) -> Replay:
     known.solver.suppose(negate(goal))
@@ -39,6 +37,7 @@ def test_a_call_does_in_the_kernel_what_the_model_says() -> None:
     assert "the call returns 0 and breaks " in str(found)
 
 
+@with_sources
 def test_what_a_wrong_call_breaks_is_broken_in_the_kernel(monkeypatch: pytest.MonkeyPatch) -> None:
     """And the counterexample tells what the call wrote: before, and after."""
     plant(monkeypatch, "kernel.scheduler", "thread_yield", "R.current = 0", "R.placed_count = 0")
