@@ -26,6 +26,8 @@ class Board:
         self.most_mapped = most_mapped
         self.mapping: Callable[[], object] = lambda: None
         """Called before each mapping."""
+        self.resetting: Callable[[], object] = lambda: None
+        """Called at each reset."""
         self.name = "board"
         self.vendor_id, self.device_id, self.class_code = 0xABCD, 0x5678, 0xFF0000
         self.memory = mmap.mmap(-1, (2 + 65) * 4096)
@@ -104,6 +106,7 @@ class Board:
 
     def reset(self) -> None:
         if self.registers.get(SCRATCH) == 0xDEAD: raise OSError(errno.ENOTTY, "no reset")
+        self.resetting()
         self.resets += 1
         self._power_on()
 

@@ -86,6 +86,47 @@ def test_kill_of_the_holder(new_machine: Callable[..., Machine], cores: int) -> 
     assert machine.statistics()["pages_used"] == 2, "the root and the device"
 
 
+@pytest.mark.parametrize("cores", [1, 2])
+def test_a_thousand_interrupts_at_once(new_machine: Callable[..., Machine], cores: int) -> None:
+    """More than are signalled in one go."""
+    machine, board = new_machine("16M", cores=cores, check="full"), Board()
+    lent = machine.add_device(board)
+    with Pipe() as pipe:
+        program = machine.spawn(
+            built("tests/devices"), ["devices", "many_interrupts"], stdout=pipe.fd, linux=False, devices={"board": lent}
+        )
+        pipe.until("bound")
+        os.eventfd_write(board.interrupts[0], 1000)
+        assert "many_interrupts: ok" in pipe.until("many_interrupts:")
+        assert wait(program) == 0
+    machine.audit()
+
+
+def test_interrupts_of_one_holder_are_not_the_next_ones(new_machine: Callable[..., Machine]) -> None:
+    machine, board = new_machine("16M", check="full"), Board()
+    lent = machine.add_device(board)
+    with Pipe() as pipe:
+        program = machine.spawn(
+            built("tests/devices"), ["devices", "hold"], stdout=pipe.fd, linux=False, devices={"board": lent}
+        )
+        pipe.until("holds")
+        program.kill()
+        program.wait()
+    for interrupt in board.interrupts: os.eventfd_write(interrupt, 7)
+    assert play(machine, lent, "interrupts").output == "interrupts: ok\n", "it counts its own"
+    machine.audit()
+
+
+@pytest.mark.parametrize("cores", [1, 2])
+def test_two_threads_reset_it_at_once(new_machine: Callable[..., Machine], cores: int) -> None:
+    machine, board = new_machine("16M", cores=cores, check="full"), Board()
+    lent = machine.add_device(board)
+    board.resetting = lambda: time.sleep(0.2)
+    outcome = play(machine, lent, "reset_twice")
+    assert (outcome.status, outcome.output) == (0, "reset_twice: ok\n"), outcome
+    assert board.resets == 2
+
+
 @pytest.mark.parametrize("by", ["host", "device"])
 def test_surprise_removal(new_machine: Callable[..., Machine], by: str) -> None:
     machine, board = new_machine("16M", cores=2, check="full"), Board()

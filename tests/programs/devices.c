@@ -352,6 +352,41 @@ static void interrupts(void)
 
 /* --- Reset --- */
 
+/* The host makes a thousand interrupts at once, when this is said. */
+static void many_interrupts(void)
+{
+    aero_handle device = board(), endpoint = deaf_to_programs();
+    struct aero_message message = {0};
+    int64_t come = 0;
+
+    must("interrupt_bind", aero_interrupt_bind(device, endpoint));
+    aero_print("bound\n");
+    while (come < 1000)
+        come += must("message_receive", aero_message_receive(endpoint, AERO_FOREVER, &message));
+    expect("none is lost or invented", come, 1000);
+    expect("of vector 0", aero_device_info(device, AERO_DEVICE_INTERRUPTS), 1000);
+    expect("and no more come", aero_message_receive(endpoint, 20000000, &message), -AERO_ETIMEDOUT);
+}
+
+static int resets(void *argument)
+{
+    return (int)-aero_device_reset((aero_handle)argument);
+}
+
+/* Two threads at once, of a board that takes its time. */
+static void reset_twice(void)
+{
+    struct aero_thread thread;
+    aero_handle device = board();
+    int64_t mine, other;
+
+    spawn(&thread, resets, device);
+    mine = -aero_device_reset(device);
+    other = aero_thread_wait(&thread);
+    expect("one does it, the other is told so", mine + other, AERO_EBUSY);
+    expect("and then it can be done again", aero_device_reset(device), 0);
+}
+
 static void reset(void)
 {
     aero_handle device = board();
@@ -514,7 +549,8 @@ static const struct scene scenes[] = {
     {"store_protected", store_protected}, {"load_unmapped", load_unmapped}, {"execute", execute},
     {"odd_instruction", odd_instruction}, {"dma", dma}, {"dma_after_munmap", dma_after_munmap}, {"blocks", blocks},
     {"hardware_refuses", hardware_refuses}, {"attach_many", attach_many}, {"attach_meanwhile", attach_meanwhile},
-    {"interrupts", interrupts}, {"reset", reset}, {"arguments", arguments}, {"exhaustion", exhaustion}, {"hold", hold},
+    {"interrupts", interrupts}, {"many_interrupts", many_interrupts}, {"reset", reset}, {"reset_twice", reset_twice},
+    {"arguments", arguments}, {"exhaustion", exhaustion}, {"hold", hold},
     {"surprise", surprise}, {"pass", pass}, {"share", share},
 };
 
