@@ -224,7 +224,8 @@ class Known(Surroundings):
         """The invariants, of these objects, that the solver has been told."""
         for level in self._levels:
             for key in level:
-                if isinstance(key, tuple) and len(key) == 2 and isinstance(key[1], tuple): yield key
+                if not isinstance(key, tuple) or not isinstance(key[0], Clause): continue
+                if isinstance(key[1], tuple): yield key[0], key[1]
 
     def _wanted(self, clause: Clause) -> bool:
         return clause.name not in self._without and (self._only is None or clause.name in self._only)

@@ -111,3 +111,11 @@ def test_memory_reached_by_number() -> None:
 def test_a_mediator_that_passes_handles_on(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(mediator.STEPS, "hand_on", (mediator.listens, ("t",)))
     refuted(obligations.mediation(leak("hand_on"), 10.0), "endpoint_named")
+
+
+def test_a_mediator_that_sends_more_than_words(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The counterexample to what is said of a transition is tried in a kernel."""
+    monkeypatch.setitem(mediator.STEPS, "message_call", (mediator.listens, ("t",)))
+    told = refuted(obligations.mediation(transitions()["message_call"], 10.0), "words alone")
+    assert "item=" in told
+    assert "in a kernel of these values the call returns 0" in told
