@@ -1,5 +1,5 @@
 """Page numbers are names: outside the allocator a transition asks of two whether they are the same, or whether one is
-0, and nothing else; and none is ever a result.
+0, and nothing else; no other number is taken for one; and none is ever a result.
 
 That is checked, not asked of a solver: each term that a transition comes to is given a sort.  A state whose pages are
 renamed does the same, under the new names.
@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Final
 
+from kernel.objects import TABLE_NAMES
 from kernel.prove.state import State
 from kernel.prove.steps import Step
 from kernel.prove.terms import (
@@ -23,6 +24,7 @@ from kernel.prove.terms import (
     SUM,
     ZERO,
     Term,
+    name,
     show,
 )  # fmt: skip
 
@@ -40,6 +42,8 @@ NAMED: Final = frozenset({
     "core.container", "core.current", "core.head", "core.tail", "core.placed",
 })  # fmt: skip
 """Fields that hold page numbers (or numbers of blocks and giants)."""
+BY_PAGE: Final = frozenset(TABLE_NAMES) - {"core"}
+"""Tables whose objects are known by such numbers."""
 ARGUMENTS: Final = frozenset("ctsdpeom")
 """Parameters that are page numbers."""
 HOSTED: Final = frozenset({"schedule", "device_add", "thread_start", "process_spawn", "container_spawn"})
@@ -68,7 +72,8 @@ class Sorts:
 
     def _of(self, a: Term) -> str:
         if a.op == READ:
-            for index in a.args[1:]: self.of(index)
+            self.looked_up(str(a.args[0]), a.args[1] if a.args[1:] else 0)
+            for index in a.args[2:]: self.of(index)
             return PAGE if str(a.args[0]).partition("#")[0] in NAMED else NUMBER
         if a.op == NAME: return self._name(a)
         if a.op == CHOICE:
@@ -83,6 +88,12 @@ class Sorts:
         assert a.op >= QUOTIENT
         if self.of(a.args[0]) == PAGE: raise Misused(f"{show(a)} divides a page number")
         return NUMBER
+
+    def looked_up(self, field: str, id: object) -> None:
+        """Goes through the id of an object whose field is read or written.  Raises Misused where objects are known by
+        page numbers and this is another: who may ask for any page by its number learns which are its own."""
+        if self.of(id) == NUMBER and field.partition(".")[0] in BY_PAGE:
+            raise Misused(f"{show(id)} is no page number, and {field} is looked up by it")
 
     def _name(self, a: Term) -> str:
         if a in self._meant: return self.of(self._meant[a])
@@ -120,12 +131,13 @@ def misuses(step: Step) -> Iterator[str]:
             if write.id is None: continue
             try:
                 sorts.truth(write.condition)
-                sorts.of(write.id)
+                sorts.looked_up(field, write.id)
                 if write.index is not None: sorts.of(write.index)
-                if callable(write.value): continue
-                its = sorts.of(write.value)
+                # Of a row that is copied, each item.
+                value = write.value(write.id, name("any index")) if callable(write.value) else write.value
+                its = sorts.of(value)
                 if its != EITHER and (its == PAGE) != (field in NAMED):
-                    yield f"{step.name} gives {field} a {its}: {show(write.value)}"
+                    yield f"{step.name} gives {field} a {its}: {show(value)}"
             except Misused as misused:
                 yield f"{step.name}, {field}: {misused}"
 

@@ -16,6 +16,7 @@ from kernel.objects import (
     RUNNING,
     SEND,
     Kernel,
+    copy_row,
 )  # fmt: skip
 from kernel.page_allocator import allocate_page
 from kernel.scheduler import enqueue
@@ -39,6 +40,25 @@ def page_if_free(k: Kernel, t: int) -> int:
 def next_page(k: Kernel, t: int) -> int:
     """Asks what is in the page behind that of its process."""
     return k.page[k.thread[t].process + 1].kind
+
+
+def page_owned(k: Kernel, t: int, n: int) -> int:
+    """Whether the page of this number is charged to the caller's container: asked often enough, that tells which are."""
+    return 1 if k.page[n].owner == k.process[k.thread[t].process].container else 0
+
+
+def page_marked(k: Kernel, t: int, n: int) -> int:
+    """Writes to whatever is at this number."""
+    N = k.process[n]
+    N.status = 1
+    return OK
+
+
+def names_shown(k: Kernel, t: int) -> int:
+    """Makes the page numbers that a process names badges, which programs are told."""
+    S = k.process[k.thread[t].process]
+    copy_row(k, S, "handle_badge", S.handle_object)
+    return OK
 
 
 def send_anywhere(k: Kernel, t: int, e: int) -> int:

@@ -82,6 +82,15 @@ def test_reckoning_with_page_numbers() -> None:
     assert "reckons with a page number" in refuted(obligations.only_names(leak("next_page")), "names")
 
 
+@pytest.mark.parametrize(("name", "why"), [
+    ("page_owned", "n is no page number, and page.owner is looked up by it"),
+    ("page_marked", "n is no page number, and process.status is looked up by it"),
+    ("names_shown", "is a page number or another"),
+])
+def test_other_numbers_taken_for_page_numbers_and_the_other_way_round(name: str, why: str) -> None:
+    assert why in refuted(obligations.only_names(leak(name)), "names")
+
+
 def test_an_error_that_depends_on_what_others_allocate() -> None:
     assert "memory[0].free_pages" in refuted(obligations.same_results(leak("page_if_free"), 10.0), "result")
 
