@@ -80,7 +80,7 @@ ASSUMPTIONS: Final = (
     ),
     Assumption(
         "answers", "what kernel/calls tells a program besides the result of a transition is of the program's own "
-        "objects, or of a message given to it",
+        "objects, or of a message given to it; the numbers that the host is given (names.HOSTED) it tells none",
         "by reading: badges, handles, addresses of its own, and errors found before the first step; tests give calls "
         "arguments of any size",
     ),

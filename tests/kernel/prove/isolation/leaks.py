@@ -43,7 +43,7 @@ def next_page(k: Kernel, t: int) -> int:
 
 
 def page_owned(k: Kernel, t: int, n: int) -> int:
-    """Whether the page of this number is charged to the caller's container: asked often enough, that tells which are."""
+    """Whether the page of this number is charged to the caller's container: asked often, that tells which are."""
     return 1 if k.page[n].owner == k.process[k.thread[t].process].container else 0
 
 
