@@ -299,6 +299,8 @@ static int maps_meanwhile(void *argument)
     for (uint64_t i = 0; i < 50; i++) {
         must("domain_unmap", aero_domain_unmap(domain, IOVA + 4 * i * AERO_PAGE_SIZE, AERO_PAGE_SIZE));
         must("domain_map", aero_domain_map(domain, MEMORY, AERO_PAGE_SIZE, IOVA + (300 + i) * AERO_PAGE_SIZE, READ_WRITE));
+        must("domain_unmap", aero_domain_unmap(domain, IOVA + (199 - 4 * i) * AERO_PAGE_SIZE, AERO_PAGE_SIZE));
+        must("and again", aero_domain_map(domain, MEMORY, AERO_PAGE_SIZE, IOVA + (199 - 4 * i) * AERO_PAGE_SIZE, READ_WRITE));
     }
     return 0;
 }
