@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import random
 import re
@@ -199,6 +200,18 @@ def test_a_controller_that_does_not_abort_is_reset(make_outside: MakeOutside) ->
     assert done.returncode == 0, done.stdout
     assert outside.contents(0, 1600) == blocks(9, 0, 1600)
     assert int(re.findall(r"resets (\d+)", done.stdout)[0]) > 0
+
+
+def test_what_the_controller_says_will_fail_again_is_not_repeated(make_outside: MakeOutside) -> None:
+    """DNR (4.6.1): of blocks that Identify promises, and that are not there."""
+    outside = make_outside()
+    there = outside.model.namespace
+    outside.model.admin.namespace = dataclasses.replace(there, blocks=2 * there.blocks)
+    done = outside.run("read", str(there.blocks), "1")
+    assert done.returncode == 1
+    assert done.stdout.splitlines()[0] == "the device: error 5"
+    assert "retried 0," in done.stdout
+    assert outside.model.counts()["errors"] == 1
 
 
 def test_a_controller_that_fails_when_it_is_enabled(make_outside: MakeOutside) -> None:
