@@ -19,7 +19,7 @@ from typing import Final
 from kernel.prove import source
 from kernel.prove.evaluator import REFUSED
 from kernel.prove.obligations import Outcome, Report, Task, run
-from kernel.prove.solver import UNKNOWN
+from kernel.prove.solver import UNKNOWN, Solver
 
 PR_SET_PDEATHSIG: Final = 1
 LONGEST: Final = 1800.0
@@ -43,6 +43,7 @@ def _child(tasks: list[Task], timeout: float, seed: int, result: Connection) -> 
     """Tries tasks that begin alike, each in a process forked where that was done."""
     _orphans_die()
     gc.disable()  # terms are never garbage
+    Solver.kept = []
     source.CONSULTED.clear()
     started, cpu = time.perf_counter(), time.process_time()
     begin = tasks[0].begin

@@ -6,7 +6,7 @@ Terms are handed over through z3's C interface, each once for a solver.  Integer
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any, Final
+from typing import Any, ClassVar, Final
 
 import z3
 from z3 import z3core
@@ -41,8 +41,12 @@ SLOWEST: Final = 40
 class Solver:
     """What is known, and questions whether something else can hold with it."""
 
+    kept: ClassVar[list[z3.Context] | None] = None
+    """If a list, contexts are kept there for good: taking one apart is slow, and not needed in a process that ends."""
+
     def __init__(self, timeout: float = 20.0, seed: int = 0) -> None:
         self.context = z3.Context()
+        if self.kept is not None: self.kept.append(self.context)
         self._solver = z3.SimpleSolver(ctx=self.context)
         # Counted in what z3 does, not by the clock: an answer does not depend on what else the machine is doing.
         self._solver.set("rlimit", int(timeout * STEPS_A_SECOND))

@@ -56,6 +56,7 @@ Integer = int | Term
 Truth = bool | Term
 
 _made: dict[tuple[object, ...], Term] = {}
+_joins: dict[tuple[int, tuple[Truth, ...]], Truth] = {}
 
 
 def _make(op: int, args: tuple[Any, ...], choosing: bool) -> Term:
@@ -69,6 +70,7 @@ def _make(op: int, args: tuple[Any, ...], choosing: bool) -> Term:
 def forget() -> None:
     """Forgets all terms: none made before may be used any more."""
     _made.clear()
+    _joins.clear()
 
 
 def name(text: str) -> Term:
@@ -302,10 +304,16 @@ def any_of(truths: Iterable[Truth]) -> Truth:
 
 
 def _joined(op: int, truths: Iterable[Truth], neutral: bool) -> Truth:
+    key = op, tuple(truths)
+    found = _joins.get(key)  # the same are joined again and again: what holds where evaluation is
+    if found is None: found = _joins[key] = _new_joined(op, key[1], neutral)
+    return found
+
+
+def _new_joined(op: int, truths: tuple[Truth, ...], neutral: bool) -> Truth:
     kept: dict[Term, None] = {}
     values: dict[tuple[object, ...], int] = {}
-    todo = list(truths)
-    todo.reverse()
+    todo = list(reversed(truths))
     while todo:
         a = todo.pop()
         if isinstance(a, bool):
@@ -377,14 +385,17 @@ class Facts:
 
     def simplify(self, a: Truth) -> Truth:
         """The same truth, where these facts hold."""
-        if isinstance(a, bool): return a
-        if a in self.known: return True
+        return a if isinstance(a, bool) else self._simplified(a)
+
+    def _simplified(self, a: Term) -> Truth:
+        known = self.known
+        if a in known: return True
         if a.op >= ALL:
-            parts = [self.simplify(b) for b in a.args]
-            if all(x is y for x, y in zip(parts, a.args, strict=True)):
-                return False if a._negated is not None and a._negated in self.known else a
+            parts = [self._simplified(b) for b in a.args]
+            if parts == list(a.args):  # terms are equal if they are the same
+                return False if a._negated is not None and a._negated in known else a
             return all_of(parts) if a.op == ALL else any_of(parts)
-        if negate(a) in self.known: return False
+        if (negate(a) if a._negated is None else a._negated) in known: return False
         constant, terms = _parts(a.args[0])
         value = self.values.get(terms)
         sign = 1
