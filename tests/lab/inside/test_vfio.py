@@ -127,6 +127,23 @@ def test_dma_reaches_what_is_mapped_and_nothing_else(nvme: DirectDevice) -> None
     nvme.device.unmap(iova, 4096)
 
 
+def test_a_device_does_not_reach_what_another_reaches(nvme: DirectDevice) -> None:
+    """The same addresses are other memory to each of them, or none."""
+    nvme.reset()
+    admin, mine = Nvme(nvme), nvme.dma(4096)
+    admin.enable()
+    bind(NIC)
+    with open_device(NIC) as nic:
+        theirs = [nic.dma(4096) for _ in range(64)]
+        for memory in theirs: memory[:] = b"\xa5" * 4096
+        assert mine.iova in [memory.iova for memory in theirs]
+        assert admin.command(6, mine.iova, 0, 1) == 0
+        admin.command(6, theirs[-1].iova, 0, 1)
+        assert all(bytes(memory.view) == b"\xa5" * 4096 for memory in theirs)
+    assert bytes(mine[4:24]).decode().strip() == SERIAL
+    unbind(NIC)
+
+
 def test_data_on_the_disk(nvme: DirectDevice) -> None:
     nvme.reset()
     _, queue = queues(nvme)
