@@ -41,17 +41,38 @@ def indices(timeout: float, seed: int) -> Verdict:
     """Four indices make one virtual page number, and its division gives them back."""
     page, other = z3.Ints("page other")
     mine, its = z3.Ints("i4 i3 i2 i1"), z3.Ints("j4 j3 j2 j1")
-    known = [z3.And(index >= 0, index < 512) for index in (*mine[1:], *its[1:])]
-    known += [page == _number(mine), other == _number(its)]
-    claims = [z3.Implies(page == other, a == b) for a, b in zip(mine, its, strict=True)]
-    claims += [page / (1 << 9 * n) % 512 == index for n, index in enumerate(reversed(mine[1:]))]
-    claims.append(page / (1 << 27) == mine[0])
-    return all_proved(decide(known, claim, str, timeout, seed) for claim in claims)
+    known = [page == _number(mine), *(z3.And(index >= 0, index < 512) for index in mine[1:])]
+
+    # Asked for all at once z3 may look for long, depending on its seed: each of these is about few numbers.
+    def verdicts() -> Iterator[Verdict]:
+        for n in (1, 2, 3): yield decide([], _division(*z3.Ints("x q r"), 1 << 9 * n), str, timeout, seed)
+        for n in range(4):
+            index, above = mine[3 - n], _number(mine[:4 - n])
+            facts = list(known)
+            if n > 0: facts.append(_division(page, above, _number(mine[4 - n:]), 1 << 9 * n))
+            if n < 3: facts.append(_division(above, _number(mine[:3 - n]), index, 512))
+            yield decide(facts, _index(page, n) == index, str, timeout, seed)
+        # So the number alone tells each index: those of the same number are the same.
+        for n in range(4):
+            facts = [_index(page, n) == mine[3 - n], _index(other, n) == its[3 - n], page == other]
+            yield decide(facts, mine[3 - n] == its[3 - n], str, timeout, seed)
+
+    return all_proved(verdicts())
 
 
 def _number(indices: list[z3.ArithRef]) -> z3.ArithRef:
-    i4, i3, i2, i1 = indices
-    return i4 * (1 << 27) + i3 * (1 << 18) + i2 * (1 << 9) + i1
+    """The number of which these are the digits, the highest first."""
+    return z3.Sum([index * (1 << 9 * n) for n, index in enumerate(reversed(indices))])
+
+
+def _index(page: z3.ArithRef, n: int) -> z3.ArithRef:
+    """What division gives as the nth index of a virtual page, the lowest being 0."""
+    return page / (1 << 9 * n) % 512 if n < 3 else page / (1 << 27)
+
+
+def _division(x: z3.ArithRef, q: z3.ArithRef, r: z3.ArithRef, by: int) -> z3.BoolRef:
+    """Quotient and remainder are these where they can be."""
+    return z3.Implies(z3.And(x == by * q + r, r >= 0, r < by), z3.And(x / by == q, x % by == r))
 
 
 def obligations() -> Iterator[Obligation]:

@@ -21,7 +21,7 @@ from kernel.objects import BLOCKED, Kernel
 from kernel.prove import refinement
 from kernel.prove.goals import Goal, grouped, try_together
 from kernel.prove.instances import DIGITS
-from kernel.prove.meaning import Meaning
+from kernel.prove.meaning import Meaning, Undefined
 from kernel.prove.preservation import goals_of
 from kernel.prove.solver import UNKNOWN, Solver
 from kernel.prove.steps import INDICES, Known, Step, transitions
@@ -156,7 +156,8 @@ def name_digits(its: Meaning) -> None:
         sign = next(-1 if factor > 0 else 1 for term, factor in inner.args[1:] if term in digits)
         now = Meaning(its._fields, {}, its._meant)
         now.names = its.names
-        v = sign * now.integer(inner)
+        try: v = sign * now.integer(inner)
+        except Undefined: continue  # it was named in another step
         its.names.update(
             (term, v >> 27 if factor == 1 << 27 else v // factor % 512) for term, factor in digits.items()
         )
