@@ -45,7 +45,8 @@ def indices(timeout: float, seed: int) -> Verdict:
 
     # Asked for all at once z3 may look for long, depending on its seed: each of these is about few numbers.
     def verdicts() -> Iterator[Verdict]:
-        for n in (1, 2, 3): yield decide([], _division(*z3.Ints("x q r"), 1 << 9 * n), str, timeout, seed)
+        x, q, r = z3.Ints("x q r")
+        for n in (1, 2, 3): yield decide([], _division(x, q, r, 1 << 9 * n), str, timeout, seed)
         for n in range(4):
             index, above = mine[3 - n], _number(mine[:4 - n])
             facts = list(known)
