@@ -12,7 +12,7 @@ def main() -> int:
     """Exit status: 0 all named files ran and passed, 1 some did not, 2 the lab, or a batch, cannot run here."""
     parser = argparse.ArgumentParser(prog="python -m tests.lab", description=__doc__)
     parser.add_argument("files", nargs="*", help="test files, relative to the repository (default: all batches)")
-    parser.add_argument("--timeout", type=float, default=900, help="seconds a QEMU run may take (%(default)s)")
+    parser.add_argument("--timeout", type=float, default=1200, help="seconds a QEMU run may take (%(default)s)")
     parser.add_argument("--smp", type=int, default=1, help="processors in the lab, with FILES (%(default)s)")
     parser.add_argument("--devices", action="store_true", help="a disk and a network card behind an IOMMU, with FILES")
     parser.add_argument("--kernel", choices=[DEBIAN, UBUNTU], default=DEBIAN, help="with FILES (%(default)s)")

@@ -57,5 +57,5 @@ BATCHES = {
     ),
     "giants": Batch(("tests/aerostat/test_giants.py",), processors=2),
 }
-"""Each run has fifteen minutes. Python is about 13 times slower there than outside: split a batch before it needs more
+"""Each run has twenty minutes. Python is about 13 times slower there than outside: split a batch before it needs more
 than half of that, because a busy host halves the speed again."""

@@ -79,7 +79,7 @@ class LabResult:
 def run(
     files: Sequence[str],
     *,
-    timeout: float = 900,
+    timeout: float = 1200,
     smp: int = 1,
     memory_mb: int = 2048,
     devices: bool = False,
@@ -179,7 +179,7 @@ def _job(files: Sequence[str], arguments: Sequence[str], kernel: str) -> str:
     options = ["-v", "--tb=short", "--durations=5", "-pno:cacheprovider"]
     options += ["-ojunit_family=xunit1", "--junitxml=/tmp/results"]
     # A test that waits for a guest for ever shows where, and costs two minutes, not four.
-    options += ["-ofaulthandler_timeout=120", "-ofaulthandler_exit_on_timeout=true"]
+    options += ["-ofaulthandler_timeout=300", "-ofaulthandler_exit_on_timeout=true"]
     pytest = [sys.executable, "-m", "pytest", *options, *arguments, *files]
     return (
         f"cd {shlex.quote(str(REPOSITORY))}\n"
